@@ -1,0 +1,247 @@
+"""The contract of a book, and the rows that cross it. One suite tests every backend: tests/contract/test_book.py.
+
+Rows are plain tuples in bulk, because a settlement may hold hundreds of thousands. Every value is absolute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import NamedTuple, Protocol
+
+from msgspec import Struct
+
+
+class TallyRow(NamedTuple):
+    """`value` is the scaled integer; `reached` the sequence number of the event that last changed it.
+
+    Metrics with a dot in the name are the engine's own (what a cap has used, a remainder, the days of a streak).
+    """
+
+    tenant: str
+    metric: str
+    period: str
+    subject: str
+    value: int
+    reached: int
+
+
+class AwardRow(NamedTuple):
+    """`subject` is what it was earned for, `holder` who got it: the same user, or an object and its owner.
+
+    `revoked` is 1 for an award that was taken back. `time_us` is the event's time.
+    """
+
+    tenant: str
+    badge: str
+    level: str
+    subject: str
+    holder: str
+    time_us: int
+    sequence: int
+    revoked: int
+
+
+class StreakRow(NamedTuple):
+    """`runs` is the streak's own text (JSON); the numbers before it are for people and queries."""
+
+    tenant: str
+    streak: str
+    subject: str
+    current: int
+    longest: int
+    last: int
+    runs: str
+
+
+class AttributeRow(NamedTuple):
+    """`value` is JSON text. `kind` is `user` or `object`."""
+
+    tenant: str
+    kind: str
+    attribute: str
+    subject: str
+    value: str
+
+
+class ProgramRow(NamedTuple):
+    """A program as its record in the log carried it, taking effect at `sequence`."""
+
+    tenant: str
+    version: int
+    sequence: int
+    text: str
+    tzdata: str
+    semantics: int
+
+
+class FailedRow(NamedTuple):
+    tenant: str
+    sequence: int
+    event_id: str
+    reason: str
+    body: str
+
+
+class ConflictRow(NamedTuple):
+    tenant: str
+    sequence: int
+    event_id: str
+    body: str
+
+
+class ResultRow(NamedTuple):
+    """One line of the final standings of a closed period. `scores` is a JSON array of scaled integers."""
+
+    tenant: str
+    board: str
+    period: str
+    place: int
+    rank: int
+    subject: str
+    scores: str
+
+
+class PeriodRow(NamedTuple):
+    """A period that holds tallies. `closed` is the sequence of its `accrue.close`, 0 while open."""
+
+    tenant: str
+    period: str
+    first_seen_us: int
+    closed: int
+
+
+class RepeatRun(NamedTuple):
+    """A sorted run of the repeat index: opaque bytes, dropped whole when `expires_us` (log time) has passed."""
+
+    index: str
+    bucket: int
+    run: int
+    entries: int
+    expires_us: int
+    data: bytes
+
+
+class Segment(NamedTuple):
+    """Raw records `first..last` of one partition as one compressed frame; see book/archive.py for the format."""
+
+    partition: int
+    first: int
+    last: int
+    events: int
+    digest: bytes
+    previous: bytes
+    data: bytes
+
+
+class Checkpoint(Struct, frozen=True):
+    """How far the book has come, and the small facts a fold needs to go on from there.
+
+    `facts` is the fold's own JSON text: counters, last segment digest, next run number.
+    """
+
+    partition: int
+    epoch: int
+    position: int
+    log_identity: str
+    log_time_us: int
+    facts: str
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """Everything that changed between two checkpoints."""
+
+    before: Checkpoint
+    after: Checkpoint
+    tallies: Sequence[TallyRow] = ()
+    awards: Sequence[AwardRow] = ()
+    streaks: Sequence[StreakRow] = ()
+    attributes: Sequence[AttributeRow] = ()
+    programs: Sequence[ProgramRow] = ()
+    periods: Sequence[PeriodRow] = ()
+    results: Sequence[ResultRow] = ()
+    failed: Sequence[FailedRow] = ()
+    conflicts: Sequence[ConflictRow] = ()
+    repeats: Sequence[RepeatRun] = ()
+    segments: Sequence[Segment] = ()
+
+
+class Written(Struct, frozen=True):
+    """What a settlement cost: every row of every table, written or deleted, the fence included."""
+
+    rows: int
+    transactions: int
+
+
+class Cells(Struct, frozen=True):
+    """What the book knows of some subjects."""
+
+    tallies: list[TallyRow]
+    awards: list[AwardRow]
+    streaks: list[StreakRow]
+    attributes: list[AttributeRow]
+
+
+class Book(Protocol):
+    """What a worker and the read side need of the system of record."""
+
+    async def claim(self, partition: int, *, owner: str, log_identity: str) -> Checkpoint:
+        """Take the partition: raise its epoch and return its checkpoint (position 0 when it is new).
+
+        Raises `Corrupt` when the checkpoint belongs to another log.
+        """
+        ...
+
+    async def settle(self, settlement: Settlement) -> Written:
+        """Commit everything in one transaction, the fence first.
+
+        Raises `Fenced` when (partition, epoch, position) of `before` is not what the book holds, `Full` when
+        there is no room and `Unavailable` on other faults; then nothing was written. After an unknown
+        outcome it reads the checkpoint back and answers accordingly.
+        """
+        ...
+
+    async def load(self, tenant: str, subjects: Collection[str], periods: Collection[str]) -> Cells:
+        """Everything about these subjects: tallies of these periods only, and all the rest.
+
+        Awards are found by `subject`. Two bulk queries a table at most, however many subjects.
+        """
+        ...
+
+    async def holdings(self, tenant: str, holder: str) -> list[AwardRow]:
+        """The awards a holder has, revoked ones left out, oldest first."""
+        ...
+
+    def tallies(self, tenant: str, metric: str, period: str) -> AsyncIterator[list[TallyRow]]:
+        """Every tally of one metric in one period, by subject, in batches."""
+        ...
+
+    def awards(self, tenant: str) -> AsyncIterator[list[AwardRow]]:
+        """Every award of the tenant, revoked ones left out, by sequence, in batches."""
+        ...
+
+    async def results(self, tenant: str, board: str, period: str) -> list[ResultRow]:
+        """The final standings of a closed period, by place; empty when it is open or unknown."""
+        ...
+
+    async def start(self, partition: int) -> Start:
+        """What a fold needs before its first event, besides the checkpoint."""
+        ...
+
+    def segments(self, partition: int) -> AsyncIterator[Segment]:
+        """The archive of one partition, oldest first."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back. Harmless to repeat."""
+        ...
+
+
+class Start(Struct, frozen=True):
+    """Programs (all versions, oldest first), periods that hold tallies, and the runs of the repeat index.
+
+    The runs are read lazily: they may be large. Expired ones were deleted by the settlement that saw it.
+    """
+
+    programs: list[ProgramRow]
+    periods: list[PeriodRow]
+    repeats: AsyncIterator[RepeatRun]

@@ -1,0 +1,1 @@
+"""Accepting events: validate, stamp, commit in groups, answer when durable."""

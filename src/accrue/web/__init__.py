@@ -1,0 +1,1 @@
+"""HTTP plumbing that ingest and serve share: problems, limits, the application."""
