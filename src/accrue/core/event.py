@@ -72,5 +72,3 @@ ESCAPED_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 def has_nul(body: bytes) -> bool:
     """Whether JSON text holds the character U+0000, which no database stores in text."""
     return b"\\u0000" in body and ESCAPED_NUL.search(body) is not None
-
-

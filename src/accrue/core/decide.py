@@ -1,0 +1,202 @@
+"""Decide: what one event changes, under one program. Pure: `(state, event, program) -> changes`.
+
+The rules, streaks and badges that concern one event type are written out as one straight Python function, because
+a function without a loop over rules is several times faster than interpreting them. `Decider.source(type)` shows
+it. What such a function may touch is given to it: the tables of the event's periods, the journal that takes every
+change, and what `once` rules remember.
+
+The order inside one event is the order of the file: rules (a later one sees what an earlier one did), then streaks,
+then badges. An event on which anything fails raises; the caller undoes the journal, and the event had no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from accrue.core import arithmetic
+from accrue.core.arithmetic import Failure
+from accrue.core.event import MAGNITUDE_MAX, Stamp
+from accrue.core.once import once_key
+from accrue.core.period import Moment
+from accrue.core.program import Program
+from accrue.core.rule import Mode
+from accrue.core.streak import NONE, with_event, with_period
+from accrue.core.table import Award, Entry, Table, TableKey
+from accrue.core.tally import decimal_value, scaled, split_remainder
+from accrue.core.write_code import Code, FunctionWriter, Slot
+
+Decide = Callable[["DecodedEvent", int, int, Stamp | None, list[bytes]], None]
+"""`(event, sequence, time_us, stamp, marks)`: changes the tables, appends the keys of `once` rules to `marks`.
+Raises `Failure`, `TypeError` or `ArithmeticError` when a rule cannot be evaluated."""
+
+Open = Callable[[TableKey], Table]
+Seen = Callable[[bytes], bool]
+
+
+class DecodedEvent(Struct):
+    """What a fold reads of an event. Programs extend it with the fields of `data` that they read."""
+
+    type: str
+    id: str
+    actor: str | None = None
+    object: str | None = None
+    owner: str | None = None
+    value: Any = None
+
+
+class Remembers(NamedTuple):
+    """What `once` rules have seen: within the window, or ever."""
+
+    lately: Seen
+    ever: Seen
+
+
+class Decider:
+    """The functions of one program for one tenant. Functions are written when their type is first seen."""
+
+    def __init__(self, tenant: str, program: Program) -> None:
+        self.tenant = tenant
+        self.program = program
+        self._codes: dict[str, Code] = {}
+        self._data_names: dict[str, str] = {}
+        for path in sorted(_data_paths(program)):
+            self._data_names.setdefault(path, f"f{len(self._data_names)}")
+        self.decoder = self._decoder()
+        self.types = program.types
+
+    def bind(self, type: str, *, moment: Moment, open: Open, journal: list[Entry], remembers: Remembers) -> Decide:
+        """The function for one event type, bound to the tables of one moment."""
+        code = self._code(type)
+        tables = [open(key) if key else None for key in self._keys(code.slots, moment)]
+        function: Decide = code.bind(tables, journal.append, moment, remembers)
+        return function
+
+    def change_type(self, metric: str, mode: Mode) -> str:
+        """The inner type that changes one metric from outside the rules: an adjustment or a score.
+
+        Its event carries the amount in `value` and the subject in `owner` (or in `object` for metrics of objects).
+        """
+        return f"accrue.change/{mode}/{metric}"
+
+    def source(self, type: str) -> str:
+        """The function for a type, as Python text: for reading, tests and profiles."""
+        return self._code(type).text
+
+    def _code(self, type: str) -> Code:
+        if type not in self._codes:
+            writer = FunctionWriter(self.tenant, self.program, type, self._data_names)
+            text, slots, numbers = writer.write()
+            scope: dict[str, Any] = {
+                **_SCOPE,
+                "no_data": self._no_data,
+                **{f"table_{name}": _plain(table) for name, table in self.program.tables.items()},
+                **{name: arithmetic.decimal(number) for name, number in numbers.items()},
+            }
+            exec(compile(text, f"<{type}>", "exec"), scope)  # built from checked trees only; see expression.py
+            self._codes[type] = Code(text, slots, scope["bind"])
+        return self._codes[type]
+
+    def _keys(self, slots: Sequence[Slot], moment: Moment) -> list[TableKey | None]:
+        keys: list[TableKey | None] = []
+        for slot in slots:
+            if slot.kind != "tally":
+                keys.append(TableKey(slot.kind, slot.name, slot.part))
+            else:  # a tally is kept for periods, and a moment may be outside every span of a named range
+                period = moment.ids.get(slot.part)
+                keys.append(TableKey("tally", slot.name, period) if period else None)
+        return keys
+
+    def _decoder(self) -> msgspec.json.Decoder[Any]:
+        """Decodes an event into exactly the fields the program reads, numbers with a fraction as decimals."""
+        self._no_data: object = None
+        if not self._data_names:
+            return msgspec.json.Decoder(DecodedEvent, float_hook=arithmetic.decimal)
+        data = msgspec.defstruct(
+            "Data",
+            [(field, Any, None) for field in self._data_names.values()],
+            rename={field: name for name, field in self._data_names.items()},
+            frozen=True,
+        )
+        self._no_data = data()
+        event = msgspec.defstruct("Event", [("data", data | None, self._no_data)], bases=(DecodedEvent,), kw_only=True)
+        return msgspec.json.Decoder(event, float_hook=arithmetic.decimal)
+
+
+def _data_paths(program: Program) -> set[str]:
+    """The first names under `data` that anything in the program reads."""
+    expressions = [rule.when for rule in program.rules]
+    paths = [give.to for rule in program.rules for give in rule.gives]
+    paths += [item.to for rule in program.rules for item in rule.sets]
+    paths += [tuple(word.split(".")) for rule in program.rules for word in rule.once]
+    for rule in program.rules:
+        expressions += [item.value for item in rule.sets]
+        expressions += [expression for give in rule.gives for expression in (give.amount, give.when)]
+    for streak in program.streaks.values():
+        expressions += [streak.when, streak.breaks_when]
+        paths.append(streak.to)
+    paths += [path for expression in expressions if expression for path in expression.paths]
+    return {path[1] for path in paths if path[0] == "data" and len(path) > 1}
+
+
+def _plain(table: Any) -> dict[str, Any]:
+    return dict(table)
+
+
+def _past_limit(metric: str) -> Failure:
+    return Failure(f"{metric} would pass the limit of {MAGNITUDE_MAX}")
+
+
+def _too_fine(metric: str, scale: int) -> Failure:
+    return Failure(f"{metric} keeps {scale} decimal digits and the value has more")
+
+
+def _subject(value: Any, path: str) -> str | None:
+    """A field of `data` used as a subject."""
+    if value is None or (type(value) is str and 0 < len(value) <= 256):
+        return value
+    raise Failure(f"{path} names a subject, so it must be a text of 1 to 256 characters")
+
+
+_SCOPE: dict[str, Any] = {
+    **{
+        name: getattr(arithmetic, name)
+        for name in (
+            "add",
+            "subtract",
+            "multiply",
+            "divide",
+            "floor_divide",
+            "modulo",
+            "negate",
+            "less",
+            "less_or_equal",
+            "contains",
+            "length",
+            "floor",
+            "round_half_even",
+            "absolute",
+            "smallest",
+            "largest",
+            "look_up",
+            "member",
+        )
+    },
+    "Award": Award,
+    "Failure": Failure,
+    "PLAIN": (str, int, bool, Decimal, type(None)),
+    "NONE": NONE,
+    "decimal_value": decimal_value,
+    "once_key": once_key,
+    "past_limit": _past_limit,
+    "scaled": scaled,
+    "split_remainder": split_remainder,
+    "subject_of": _subject,
+    "too_fine": _too_fine,
+    "with_event": with_event,
+    "with_period": with_period,
+}

@@ -1,0 +1,63 @@
+"""A program: one version of the rules file, read and checked.
+
+Everything here follows from its text, the tzdata version and the rule-semantics version, which are what its record
+in the log carries; two programs with the same three behave the same for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from accrue.core.meaning import Names
+from accrue.core.period import Calendar
+from accrue.core.rule import Badge, Board, Cap, Metric, Rule, Streak, Tables
+from accrue.errors import Rejected
+
+SEMANTICS = 1
+"""Raised when the same text would mean something else."""
+
+TEXT_SIZE_BYTES_MAX = 1 << 20
+
+
+class Problem(Struct, frozen=True):
+    """One thing wrong with a program, where it stands and what would be right."""
+
+    line: int
+    message: str
+
+
+class ProgramError(Rejected):
+    """The text is not a program. Holds every problem found, not only the first."""
+
+    def __init__(self, problems: list[Problem], *, file: str = "program") -> None:
+        self.problems = sorted(problems, key=lambda problem: problem.line)
+        super().__init__("\n".join(f"{file}:{problem.line}: {problem.message}" for problem in self.problems))
+
+
+class Program(Struct, frozen=True, kw_only=True):
+    """The checked content of a rules file, by name, in the order it was written."""
+
+    text: str
+    calendar: Calendar
+    once_window_us: int | None
+    metrics: Mapping[str, Metric]
+    attributes: Mapping[str, str]
+    rules: tuple[Rule, ...]
+    caps: Mapping[str, Cap]
+    boards: Mapping[str, Board]
+    badges: Mapping[str, Badge]
+    streaks: Mapping[str, Streak]
+    tables: Tables
+    names: Names
+
+    @property
+    def types(self) -> frozenset[str]:
+        """Every event type that something in the program listens to."""
+        listened = {type for rule in self.rules for type in rule.on}
+        return frozenset(listened.union(*(streak.on for streak in self.streaks.values())))
+
+    def boards_on(self, metric: str) -> list[Board]:
+        """The boards whose rows change when this metric changes."""
+        return [board for board in self.boards.values() if any(key.metric == metric for key in board.order)]

@@ -1,0 +1,547 @@
+"""From the TOML of a rules file to a `Program`. Every problem is found, each with its line and the nearest word.
+
+The order matters: metrics, attributes and streaks give the names that conditions may use, so they are read first;
+what a metric is kept for (users or objects, which periods) follows from where the rest uses it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from accrue.core import expression, period
+from accrue.core.event import MAGNITUDE_MAX
+from accrue.core.expression import Expression, ExpressionError, Path, nearest
+from accrue.core.meaning import ROLES, Meaning, Names, TallyOf
+from accrue.core.program import TEXT_SIZE_BYTES_MAX, Problem, Program, ProgramError
+from accrue.core.rule import Badge, Board, Cap, Give, Kind, Metric, OrderKey, Rule, SetAttribute, Streak
+from accrue.core.source_lines import SourceLines
+from accrue.errors import Misconfigured
+
+SCALE_MAX = 9
+CURRENCY_SCALE = 6
+RULES_MAX = 1_000
+HOUR_US = 3_600_000_000
+UNITS_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US}
+
+SECTIONS = ("tenant", "ranges", "lookups", "metrics", "rules", "caps", "boards", "badges", "streaks")
+TENANT_KEYS = ("timezone", "once_window")
+METRIC_KEYS = ("scale", "initial", "min", "currency", "of", "periods")
+RULE_KEYS = ("name", "on", "when", "once", "give", "set", "cap")
+GIVE_KEYS = ("to", "metric", "amount", "when", "mode")
+SET_KEYS = ("on", "attribute", "value")
+CAP_KEYS = ("metric", "limit", "per")
+BOARD_KEYS = ("metric", "order", "periods", "ties", "keep")
+BADGE_KEYS = ("subject", "when", "levels", "once", "days", "revocable")
+STREAK_KEYS = ("on", "every", "to", "when", "breaks_when")
+
+
+def read(text: str, *, file: str = "program") -> Program:
+    """The program that `text` says. Raises `ProgramError` with every problem."""
+    if len(text.encode()) > TEXT_SIZE_BYTES_MAX:
+        raise ProgramError([Problem(1, f"a program has at most {TEXT_SIZE_BYTES_MAX} bytes")], file=file)
+    try:
+        document = tomllib.loads(text, parse_float=Decimal)
+    except (tomllib.TOMLDecodeError, RecursionError, InvalidOperation) as error:
+        line = getattr(error, "lineno", None) or _line_in(str(error))
+        raise ProgramError([Problem(line, f"not TOML: {error}")], file=file) from None
+    reader = _Reader(text, document)
+    program = reader.program()
+    if reader.problems or program is None:
+        raise ProgramError(reader.problems, file=file)
+    return program
+
+
+class _Reader:
+    """Reads one document. Problems are collected; what could not be read is left out of the result."""
+
+    def __init__(self, text: str, document: dict[str, Any]) -> None:
+        self.problems: list[Problem] = []
+        self._text = text
+        self._document = document
+        self._lines = SourceLines(text)
+        self._at: tuple[str | int, ...] = ()
+
+    def program(self) -> Program | None:
+        self._known(self._document, SECTIONS, "section")
+        ranges = self._ranges()
+        tenant = self._table("tenant")
+        self._at = ("tenant",)
+        self._known(tenant, TENANT_KEYS, "setting")
+        try:
+            calendar = period.Calendar(self._text_of(tenant, "timezone", "UTC"), ranges)
+        except Misconfigured as error:
+            self._problem(error.detail, "timezone")
+            return None
+        self._periods = (*period.KINDS, *ranges)
+        once_window_us = self._duration(tenant, "once_window")
+        kinds = self._kinds()
+        self._names = Names(
+            metrics={name: kinds.get(name, "user") for name in self._table("metrics")},
+            attributes=self._attribute_kinds(),
+            streaks=frozenset(self._table("streaks")),
+            periods=self._periods,
+        )
+        tables = self._look_ups()
+        self._tables = frozenset(tables)
+        self._uses: dict[str, set[str]] = {name: {"all"} for name in self._names.metrics}
+        self._scales = {name: self._scale(name) for name in self._names.metrics}
+        caps = dict(self._caps())
+        rules = tuple(self._rules(caps))
+        boards = dict(self._boards())
+        streaks = dict(self._streaks())
+        badges = dict(self._badges())
+        metrics = dict(self._metrics())
+        if self.problems:
+            return None
+        return Program(
+            text=self._text,
+            calendar=calendar,
+            once_window_us=once_window_us,
+            metrics=metrics,
+            attributes=self._names.attributes,
+            rules=rules,
+            caps=caps,
+            boards=boards,
+            badges=badges,
+            streaks=streaks,
+            tables=tables,
+            names=self._names,
+        )
+
+    # --- sections, in the order they are read ---------------------------------------------------------------
+
+    def _ranges(self) -> dict[str, list[period.NamedRange]]:
+        ranges: dict[str, list[period.NamedRange]] = {}
+        for kind, members in self._table("ranges").items():
+            self._at = ("ranges", kind)
+            ranges[kind] = []
+            for name, span in members.items() if isinstance(members, dict) else ():
+                if not isinstance(span, dict) or set(span) != {"from", "to"} or not _dates(span.values()):
+                    self._problem(
+                        f'write {name!r} = {{ from = 2026-08-01, to = 2027-06-01 }}; "to" is the day after',
+                        name,
+                    )
+                elif span["from"] >= span["to"]:
+                    self._problem(f"{name!r} ends before it begins", name)
+                else:
+                    ranges[kind].append(period.NamedRange(name, span["from"], span["to"]))
+            if not ranges[kind]:
+                self._problem(f"the range {kind!r} needs at least one named span")
+        return ranges
+
+    def _kinds(self) -> dict[str, Kind]:
+        """Which kind of subject holds each metric: what `of` says, or what the rules give it to."""
+        kinds: dict[str, Kind] = {}
+        for name, table in self._table("metrics").items():
+            if isinstance(table, dict) and table.get("of") in ("user", "object"):
+                kinds[name] = table["of"]
+        for index, rule in enumerate(
+            self._document.get("rules", []) if isinstance(self._document.get("rules"), list) else []
+        ):
+            self._at = ("rules", index)
+            for give in _dicts(rule, "give"):
+                kind: Kind = "object" if give.get("to") == "object" else "user"
+                metric = give.get("metric")
+                if isinstance(metric, str) and kinds.setdefault(metric, kind) != kind:
+                    self._problem(
+                        f"the metric {metric!r} is given to users and to objects; declare two metrics, "
+                        f"for example {metric!r} and 'author_{metric}'",
+                        "give",
+                    )
+        return kinds
+
+    def _attribute_kinds(self) -> dict[str, Kind]:
+        kinds: dict[str, Kind] = {}
+        for index, rule in enumerate(self._list("rules")):
+            self._at = ("rules", index)
+            for item in _dicts(rule, "set"):
+                name, kind = item.get("attribute"), "object" if item.get("on") == "object" else "user"
+                if not isinstance(name, str):
+                    continue
+                if name in self._table("metrics"):
+                    self._problem(f"{name!r} is a metric already; give the attribute another name", "set")
+                elif kinds.setdefault(name, kind) != kind:  # type: ignore[arg-type]  # one of the two words
+                    self._problem(f"the attribute {name!r} is set on users and on objects; use two names", "set")
+        return kinds
+
+    def _look_ups(self) -> dict[str, dict[str, bool | int | Decimal | str]]:
+        tables: dict[str, dict[str, bool | int | Decimal | str]] = {}
+        for name, entries in self._table("lookups").items():
+            self._at = ("lookups", name)
+            if not isinstance(entries, dict) or not name.isidentifier():
+                self._problem("a look-up is a table of key = value, and its name a plain word")
+                continue
+            for key, value in entries.items():
+                if not isinstance(value, (bool, int, Decimal, str)):
+                    self._problem(f"{key!r} must be a number, a text, true or false", key)
+            tables[name] = entries
+        return tables
+
+    def _caps(self) -> Iterable[tuple[str, Cap]]:
+        for name, table in self._tables_of("caps", CAP_KEYS):
+            metric = self._metric(table, "metric")
+            per = self._choice(table, "per", self._periods, "day")
+            limit = self._amount(table, "limit", metric)
+            if limit is not None and limit < 0:
+                self._problem("a cap's limit is 0 or more", "limit")
+            if metric is not None and limit is not None:
+                yield name, Cap(name, metric, limit, per)
+            elif "limit" not in table:
+                self._problem("a cap needs a limit")
+
+    def _rules(self, caps: Mapping[str, Cap]) -> Iterable[Rule]:
+        rules = self._list("rules")
+        if len(rules) > RULES_MAX:
+            self._at = ("rules", RULES_MAX)
+            self._problem(f"a program has at most {RULES_MAX} rules")
+        seen: dict[str, int] = {}
+        for index, table in enumerate(rules):
+            self._at = ("rules", index)
+            if not isinstance(table, dict):
+                self._problem("write each rule as [[rules]]")
+                continue
+            self._known(table, RULE_KEYS, "key")
+            line = self._lines.line(*self._at)
+            on = self._types(table)
+            once = self._once(table)
+            name = self._text_of(table, "name", f"rule {index + 1}")
+            if name in seen:
+                self._problem(f"the name {name!r} is taken by the rule in line {seen[name]}", "name")
+            seen[name] = line
+            if once and "name" not in table:
+                self._problem("a rule with once needs a name: what it remembers is kept under it", "once")
+            cap = self._cap(table, caps)
+            gives = tuple(self._gives(table, cap))
+            sets = tuple(self._sets(table))
+            if not _dicts(table, "give") and not _dicts(table, "set"):
+                self._problem('a rule gives or sets something: give = [{ to = "actor", metric = "points" }]')
+            when = self._expression(table, "when")
+            yield Rule(name, on, when, once, gives, sets, cap.name if cap else None, line)
+
+    def _gives(self, table: dict[str, Any], cap: Cap | None) -> Iterable[Give]:
+        for give in _dicts(table, "give"):
+            self._known(give, GIVE_KEYS, "key", "give")
+            to = self._to(give, "to")
+            metric = self._metric(give, "metric", "give")
+            amount = self._expression(give, "amount", default="1")
+            when = self._expression(give, "when")
+            mode = self._choice(give, "mode", ("add", "set", "most", "least"), "add")
+            if cap and metric and metric != cap.metric:
+                self._problem(f"the cap {cap.name!r} is on {cap.metric!r}, but this gives {metric!r}", "cap")
+            if cap and mode != "add":
+                self._problem("a capped amount is added; mode belongs to a rule without a cap", "give")
+            if to and metric and amount:
+                yield Give(to, metric, amount, when, mode)  # type: ignore[arg-type]  # one of the four words
+
+    def _sets(self, table: dict[str, Any]) -> Iterable[SetAttribute]:
+        for item in _dicts(table, "set"):
+            self._known(item, SET_KEYS, "key", "set")
+            to = self._to(item, "on")
+            name = item.get("attribute")
+            value = self._expression(item, "value")
+            if not isinstance(name, str) or not name.isidentifier():
+                self._problem("set needs attribute = a plain word", "set")
+            elif value is None:
+                self._problem('set needs a value, for example value = "data.kind"', "set")
+            elif to:
+                yield SetAttribute(to, name, value)
+
+    def _boards(self) -> Iterable[tuple[str, Board]]:
+        for name, table in self._tables_of("boards", BOARD_KEYS):
+            order = tuple(self._order(table))
+            periods = self._words(table, "periods", ["all"], self._periods, "period")
+            ties = self._choice(table, "ties", ("first", "last", "id"), "first")
+            keep = table.get("keep", {})
+            if not isinstance(keep, dict) or any(
+                kind not in periods or type(count) is not int or count < 0 for kind, count in keep.items()
+            ):
+                self._problem("keep says how many closed periods stay live: keep = { week = 52 }", "keep")
+                keep = {}
+            if len({self._names.metrics[key.metric] for key in order}) > 1:
+                self._problem("the metrics of one board belong to users or to objects, not to both", "order")
+            for key in order:
+                self._uses[key.metric].update(periods)
+            if order:
+                yield name, Board(name, order, tuple(periods), ties, keep)  # type: ignore[arg-type]  # checked word
+
+    def _order(self, table: dict[str, Any]) -> Iterable[OrderKey]:
+        if ("metric" in table) == ("order" in table):
+            self._problem('a board has either metric = "points" or order = ["points desc", "goals desc"]')
+            return
+        written = [f"{table['metric']} desc"] if "metric" in table else table["order"]
+        for item in written if isinstance(written, list) else [written]:
+            words = str(item).split()
+            if len(words) == 1:
+                words.append("desc")
+            if len(words) != 2 or words[1] not in ("asc", "desc"):
+                self._problem(f"{item!r}: write a metric and asc or desc", "order")
+            elif words[0] not in self._names.metrics:
+                hint = nearest(words[0], list(self._names.metrics))
+                self._problem(f"there is no metric {words[0]!r}{hint}", "order" if "order" in table else "metric")
+            else:
+                yield OrderKey(words[0], words[1] == "desc")
+
+    def _streaks(self) -> Iterable[tuple[str, Streak]]:
+        for name, table in self._tables_of("streaks", STREAK_KEYS):
+            every = self._choice(table, "every", ("event", *[p for p in self._periods if p != "all"]), "day")
+            to = self._to(table, "to", default="actor")
+            breaks = self._expression(table, "breaks_when")
+            if breaks and every != "event":
+                self._problem('breaks_when belongs to streaks with every = "event"', "breaks_when")
+            on, when = self._types(table), self._expression(table, "when")
+            if to:
+                yield name, Streak(name, on, to, every, when, breaks)
+
+    def _badges(self) -> Iterable[tuple[str, Badge]]:
+        for name, table in self._tables_of("badges", BADGE_KEYS):
+            kind: Kind = "object" if self._choice(table, "subject", ("user", "object"), "user") == "object" else "user"
+            once = self._choice(table, "once", ("subject", "owner"), "subject")
+            if once == "owner" and kind != "object":
+                self._problem('once = "owner" belongs to badges with subject = "object"', "once")
+            if ("when" in table) == ("levels" in table):
+                self._problem('a badge has either when = "..." or levels = { bronze = "..." }')
+                continue
+            written = {"": table["when"]} if "when" in table else table["levels"]
+            levels: dict[str, Expression] = {}
+            for level, condition in written.items() if isinstance(written, dict) else ():
+                key = "when" if "when" in table else "levels"
+                checked = self._parsed(condition, key, lambda path: self._names.in_badge(path, kind))
+                if checked is not None:
+                    if not any(
+                        isinstance(self._names.in_badge(path, kind), TallyOf) or path[0] in ("streak", "longest")
+                        for path in checked.paths
+                    ):
+                        self._problem("a badge's condition reads at least one metric or streak", key)
+                    levels[level] = checked
+            days = table.get("days")
+            if days is not None and (type(days) is not int or days < 1):
+                self._problem("days is a whole number from 1", "days")
+            revocable = table.get("revocable", False)
+            if type(revocable) is not bool:
+                self._problem("revocable is true or false", "revocable")
+            elif revocable and (once == "owner" or days is not None):
+                self._problem("a badge for any object or for days cannot be revocable", "revocable")
+            if levels:
+                yield name, Badge(name, kind, levels, once, days, bool(revocable))  # type: ignore[arg-type]
+
+    def _metrics(self) -> Iterable[tuple[str, Metric]]:
+        for name, table in self._tables_of("metrics", METRIC_KEYS):
+            if not name.isidentifier():
+                self._problem("a metric's name is a plain word: letters, digits and _")
+            if name in (*self._periods, "streak", "longest"):
+                self._problem(f"{name!r} is the name of a period or a reserved word")
+            extra = self._words(table, "periods", [], self._periods, "period")
+            used = self._uses[name].union(extra)
+            initial = self._amount(table, "initial", name) or 0
+            minimum = self._amount(table, "min", name)
+            if minimum is not None and initial < minimum:
+                self._problem("initial is below min", "initial")
+            if table.get("of", "user") not in ("user", "object"):
+                self._problem('of is "user" or "object"', "of")
+            currency = table.get("currency")
+            if currency is not None and not (isinstance(currency, str) and len(currency) == 3 and currency.isupper()):
+                self._problem('a currency is three capital letters: "USD"', "currency")
+            periods = tuple(kind for kind in self._periods if kind in used)
+            kind = self._names.metrics[name]
+            yield name, Metric(name, self._scales[name], initial, minimum, currency, kind, periods)
+
+    # --- parts ------------------------------------------------------------------------------------------------
+
+    def _scale(self, name: str) -> int:
+        table = self._table("metrics").get(name)
+        table = table if isinstance(table, dict) else {}
+        scale = table.get("scale", CURRENCY_SCALE if "currency" in table else 0)
+        if type(scale) is not int or not 0 <= scale <= SCALE_MAX:
+            self._at = ("metrics", name)
+            self._problem(f"scale is a number of decimal digits from 0 to {SCALE_MAX}", "scale")
+            return 0
+        return scale
+
+    def _amount(self, table: dict[str, Any], key: str, metric: str | None) -> int | None:
+        """A constant amount as a scaled integer."""
+        if key not in table or metric is None:
+            return None
+        value = table[key]
+        if type(value) not in (int, Decimal) or (isinstance(value, Decimal) and not value.is_finite()):
+            self._problem(f"{key} is a number", key)
+            return None
+        scaled = Decimal(value).scaleb(self._scales[metric])
+        if scaled != scaled.to_integral_value() or abs(scaled) > MAGNITUDE_MAX:
+            self._problem(
+                f"{key} has more digits than the metric's scale ({self._scales[metric]}) or is too large", key
+            )
+            return None
+        return int(scaled)
+
+    def _types(self, table: dict[str, Any]) -> tuple[str, ...]:
+        on = table.get("on")
+        types = [on] if isinstance(on, str) else on
+        if not isinstance(types, list) or not types or not all(isinstance(t, str) and 0 < len(t) <= 64 for t in types):
+            self._problem('on names the event type or types: on = "comment.created"', "on")
+            return ()
+        if any(type.startswith("accrue.") for type in types):
+            self._problem("types beginning with accrue. are the engine's own", "on")
+        return tuple(dict.fromkeys(types))
+
+    def _once(self, table: dict[str, Any]) -> tuple[str, ...]:
+        once = table.get("once", [])
+        words = [*ROLES, *self._periods]
+        if not isinstance(once, list) or not all(isinstance(word, str) for word in once):
+            self._problem('once is a list: once = ["actor", "object", "day"]', "once")
+            return ()
+        for word in once:
+            if word not in words and not word.startswith("data."):
+                self._problem(f"once does not know {word!r}{nearest(word, words)}", "once")
+        return tuple(once)
+
+    def _cap(self, table: dict[str, Any], caps: Mapping[str, Cap]) -> Cap | None:
+        name = table.get("cap")
+        if name is None:
+            return None
+        if name not in caps:
+            self._problem(f"there is no cap {name!r}{nearest(str(name), list(caps))}", "cap")
+            return None
+        return caps[name]
+
+    def _to(self, table: dict[str, Any], key: str, default: str | None = None) -> Path | None:
+        written = table.get(key, default)
+        if written in ROLES:
+            return (written,)
+        if isinstance(written, str) and written.startswith("data.") and all(written.split(".")):
+            return tuple(written.split("."))
+        hint = nearest(str(written), list(ROLES)) if written else ""
+        self._problem(
+            f"{key} is actor, object, owner or a field such as data.asker, not {written!r}{hint}",
+            "give" if key == "to" else "set",
+        )
+        return None
+
+    def _metric(self, table: dict[str, Any], key: str, at: str | None = None) -> str | None:
+        name = table.get(key)
+        if not isinstance(name, str) or name not in self._names.metrics:
+            hint = nearest(str(name), list(self._names.metrics))
+            self._problem(f"there is no metric {name!r}{hint}" if name else "metric is missing", at or key)
+            return None
+        return name
+
+    def _expression(self, table: dict[str, Any], key: str, default: str | None = None) -> Expression | None:
+        written = table.get(key, default)
+        return None if written is None else self._parsed(written, key, self._names.in_rule)
+
+    def _parsed(self, written: object, key: str, meaning: Callable[[Path], Meaning]) -> Expression | None:
+        """A checked expression whose every path means something; also notes which periods it reads."""
+        if type(written) in (int, Decimal):
+            written = str(written)
+        if type(written) is bool:
+            written = "true" if written else "false"
+        if not isinstance(written, str):
+            self._problem(f"{key} is an expression in quotes", key)
+            return None
+        try:
+            checked = expression.parse(written)
+            for path in sorted(checked.paths):
+                if path[0] in expression.CONSTANTS:
+                    continue
+                meant = meaning(path)
+                if isinstance(meant, TallyOf):
+                    self._uses[meant.metric].add(meant.period)
+            for name in sorted(checked.tables - self._tables):
+                raise ExpressionError(f"there is no look-up {name!r}{nearest(name, self._tables)}")
+        except ExpressionError as error:
+            self._problem(str(error), key)
+            return None
+        return checked
+
+    def _duration(self, table: dict[str, Any], key: str) -> int | None:
+        written = table.get(key)
+        if written is None:
+            return None
+        if isinstance(written, str) and written[:-1].isdigit() and written[-1:] in UNITS_US and int(written[:-1]) > 0:
+            return int(written[:-1]) * UNITS_US[written[-1]]
+        self._problem(f'{key} is a duration such as "36h", "30d" or "8w"', key)
+        return None
+
+    # --- plain TOML ---------------------------------------------------------------------------------------------
+
+    def _table(self, section: str) -> dict[str, Any]:
+        table = self._document.get(section, {})
+        if not isinstance(table, dict):
+            self._at = (section,)
+            if not any(problem.message.startswith(f"[{section}]") for problem in self.problems):
+                self._problem(f"[{section}] is a table")
+            return {}
+        return table
+
+    def _list(self, section: str) -> list[Any]:
+        rows = self._document.get(section, [])
+        if not isinstance(rows, list):
+            self._at = (section,)
+            if not any(problem.message.startswith("write each") for problem in self.problems):
+                self._problem("write each rule as [[rules]], with two brackets")
+            return []
+        return rows
+
+    def _tables_of(self, section: str, keys: tuple[str, ...]) -> Iterable[tuple[str, dict[str, Any]]]:
+        for name, table in self._table(section).items():
+            self._at = (section, name)
+            if not isinstance(table, dict):
+                self._problem(f"[{section}.{name}] is a table")
+                continue
+            self._known(table, keys, "key")
+            yield name, table
+            self._at = (section, name)
+
+    def _words(
+        self, table: dict[str, Any], key: str, default: list[str], known: tuple[str, ...], what: str
+    ) -> list[str]:
+        words = table.get(key, default)
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            self._problem(f"{key} is a list of words", key)
+            return default
+        for word in words:
+            if word not in known:
+                self._problem(f"{word!r} is not a {what}{nearest(word, list(known))}", key)
+        return [word for word in words if word in known] or default
+
+    def _choice(self, table: dict[str, Any], key: str, choices: tuple[str, ...], default: str) -> str:
+        word = table.get(key, default)
+        if word not in choices:
+            self._problem(f"{key} is one of {', '.join(choices)}, not {word!r}{nearest(str(word), list(choices))}", key)
+            return default
+        return str(word)
+
+    def _text_of(self, table: dict[str, Any], key: str, default: str) -> str:
+        value = table.get(key, default)
+        if not isinstance(value, str) or not value:
+            self._problem(f"{key} is a text", key)
+            return default
+        return value
+
+    def _known(self, table: dict[str, Any], keys: tuple[str, ...], what: str, at: str | None = None) -> None:
+        for key in table:
+            if key not in keys:
+                hint = nearest(key, list(keys)) or f"; there are {', '.join(keys)}"
+                self._problem(f"there is no {what} {key!r} here{hint}", at or key)
+
+    def _problem(self, message: str, key: str | None = None) -> None:
+        path = (*self._at, key) if key else self._at
+        self.problems.append(Problem(self._lines.line(*path), message))
+
+
+def _dicts(table: object, key: str) -> list[dict[str, Any]]:
+    rows = table.get(key, []) if isinstance(table, dict) else []
+    rows = [rows] if isinstance(rows, dict) else rows
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _dates(values: Iterable[object]) -> bool:
+    return all(isinstance(value, date) and not isinstance(value, datetime) for value in values)
+
+
+def _line_in(message: str) -> int:
+    digits = message.partition("line ")[2].partition(",")[0].partition(")")[0]
+    return int(digits) if digits.isdigit() else 1

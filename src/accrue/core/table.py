@@ -1,0 +1,73 @@
+"""A table: one kind of state for every subject, and the journal that records and undoes its changes.
+
+All state is tables of immutable values: tallies of a metric in a period, awards of a badge, a streak, an attribute.
+A change replaces a value and is written to the journal first, so that an event that fails halfway leaves nothing
+behind, and so that afterwards it is known what changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+
+TableKind = Literal["tally", "award", "streak", "attribute"]
+
+
+class TableKey(NamedTuple):
+    """Which table. `part` is the period id of a tally, the level of an award, the subject kind of an attribute."""
+
+    kind: TableKind
+    name: str
+    part: str
+
+
+class Award(Struct, frozen=True, array_like=True):
+    """Who got it, for an event at `time_us` with this sequence number."""
+
+    holder: str
+    time_us: int
+    sequence: int
+    revoked: bool = False
+
+
+class Table(dict[str, Any]):
+    """Subject -> immutable value.
+
+    `changed` holds what changed since the boards were last published, with the sequence number of the event that
+    changed it last; `dirty` the same since the last settlement began.
+    """
+
+    __slots__ = ("changed", "dirty", "key", "tenant")
+
+    def __init__(self, tenant: str, key: TableKey) -> None:
+        super().__init__()
+        self.tenant = tenant
+        self.key = key
+        self.changed: dict[str, int] = {}
+        self.dirty: dict[str, int] = {}
+
+    __hash__ = object.__hash__  # tables are told apart by identity; equal content does not make them the same
+
+
+Entry = tuple[Table, str, Any, int]
+"""(table, subject, the value before or None, sequence number)."""
+
+
+def undo(journal: list[Entry], mark: int) -> None:
+    """Take back everything after `mark`, newest first."""
+    while len(journal) > mark:
+        table, subject, before, _ = journal.pop()
+        if before is None:
+            del table[subject]
+        else:
+            table[subject] = before
+
+
+def note(journal: list[Entry]) -> set[Table]:
+    """Mark everything in the journal as changed, empty it, and return the tables concerned."""
+    for table, subject, _, sequence in journal:
+        table.changed[subject] = sequence
+    tables = {entry[0] for entry in journal}
+    journal.clear()
+    return tables

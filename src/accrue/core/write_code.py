@@ -1,0 +1,467 @@
+"""Writes the Python function of one event type from the parts of a program that concern it.
+
+The text is plain and flat so that it can be read (`accrue check --code`). For
+
+    [[rules]]
+    on = "comment.created"
+    when = "actor != owner"
+    give = [{ to = "actor", metric = "points", amount = 5 }]
+
+it is
+
+    def decide(event, sequence, time_us, stamp, marks):
+        actor = event.actor
+        owner = event.owner
+        # rule 1
+        if actor != owner:
+            subject = actor
+            if subject is not None:
+                old = t0.get(subject)
+                new = (0 if old is None else old) + 5
+                if not -9007199254740991 <= new <= 9007199254740991: raise past_limit('points')
+                record((t0, subject, old, sequence)); t0[subject] = new
+
+Everything that comes from a program enters as a checked expression, a `repr` or a number; never as raw text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from accrue.core.arithmetic import decimal
+from accrue.core.event import MAGNITUDE_MAX
+from accrue.core.expression import CONSTANTS, Expression, Path, parse
+from accrue.core.meaning import ROLES, AttributeOf, DataOf, FieldOf, Meaning, StampOf, StreakOf, TallyOf
+from accrue.core.period import KINDS
+from accrue.core.program import Program
+from accrue.core.rule import Badge, Cap, Give, Metric, Rule, Streak
+from accrue.core.table import TableKind
+from accrue.core.tally import scaled
+
+CHANGE = "accrue.change/"
+VALUE = parse("value")
+LATELY_PERIODS = ("hour", "day", "week", "month")
+"""Once a period of these kinds: remembered for the window. Once a longer one, or once at all: for ever."""
+
+
+class Slot(NamedTuple):
+    """A table the function uses. `part` is the kind of period of a tally; see TableKey for the others."""
+
+    kind: TableKind
+    name: str
+    part: str
+
+
+class Code(NamedTuple):
+    text: str
+    slots: tuple[Slot, ...]
+    bind: Callable[..., Any]
+
+
+class FunctionWriter:
+    """Writes one function. `write` returns its text, the tables it needs and its decimal constants."""
+
+    def __init__(self, tenant: str, program: Program, type: str, data_names: dict[str, str]) -> None:
+        self._tenant = tenant
+        self._program = program
+        self._type = type
+        self._data_names = data_names
+        self._lines: list[str] = []
+        self._depth = 2
+        self._slots: dict[Slot, int] = {}
+        self._numbers: dict[str, str] = {}
+        self._reads: set[str] = set()
+        self._given: dict[Path, dict[str, list[str]]] = {}  # to -> metric or streak -> flags of what gave it
+
+    def write(self) -> tuple[str, tuple[Slot, ...], dict[str, str]]:
+        for number, rule in enumerate(self._rules(), start=1):
+            self._rule(rule, f"gave{number}")
+        for streak in self._program.streaks.values():
+            if self._type in streak.on:
+                self._streak(streak, f"went_{streak.name}")
+        for to, given in self._given.items():
+            self._badges(to, given)
+        return self._text(), tuple(self._slots), self._numbers
+
+    def _rules(self) -> list[Rule]:
+        if not self._type.startswith(CHANGE):
+            return [rule for rule in self._program.rules if self._type in rule.on]
+        mode, _, name = self._type.removeprefix(CHANGE).partition("/")
+        to = ("object",) if self._program.metrics[name].kind == "object" else ("owner",)
+        give = Give(to, name, VALUE, None, mode)  # type: ignore[arg-type]  # a mode by construction
+        return [Rule("change", (self._type,), None, (), (give,), (), None, 0)]
+
+    def _text(self) -> str:
+        tables = [f"    t{index} = tables[{index}]" for index in range(len(self._slots))]
+        fields = [
+            f"        {name} = event.{name}" for name in ("actor", "object", "owner", "data") if name in self._reads
+        ]
+        stamps = [
+            f"        {name} = stamp.{name} if stamp is not None else None"
+            for name in ("crawler", "clamped")
+            if f"stamp.{name}" in self._reads
+        ]
+        if "data" in self._reads:
+            fields.append("        if data is None: data = no_data")
+        ordinals = [
+            f"    {name} = moment.ordinals.get({name.removeprefix('ordinal_')!r})"
+            for name in sorted(self._reads)
+            if name.startswith("ordinal_")
+        ]
+        ids = [
+            f"    {name} = moment.ids.get({name.removeprefix('period_')!r})"
+            for name in sorted(self._reads)
+            if name.startswith("period_")
+        ]
+        return "\n".join(
+            [
+                "def bind(tables, record, moment, remembers):",
+                *tables,
+                *ordinals,
+                *ids,
+                "    seen_lately, seen_ever = remembers",
+                "    def decide(event, sequence, time_us, stamp, marks):",
+                *fields,
+                *stamps,
+                *(self._lines or ["        pass"]),
+                "    return decide",
+                "",
+            ]
+        )
+
+    # --- rules ------------------------------------------------------------------------------------------------
+
+    def _rule(self, rule: Rule, flag: str) -> None:
+        self._line(f"# {rule.name!r}")
+        watched = self._watched(rule)
+        if watched:
+            self._line(f"{flag} = False")
+        condition = self._source(rule.when) if rule.when else None
+        with self._when(condition):
+            if rule.once:
+                self._once(rule)
+            with self._when(f"not seen_{self._memory(rule)}(once)" if rule.once else None):
+                if rule.once:
+                    self._line("marks.append(once)")
+                if watched:
+                    self._line(f"{flag} = True")
+                for item in rule.sets:
+                    self._set(item.to, item.attribute, item.value)
+                    if watched:
+                        self._gave(item.to, f"attribute {item.attribute}", flag)
+                for give in rule.gives:
+                    with self._when(self._source(give.when) if give.when else None):
+                        self._give(give, self._program.caps[rule.cap] if rule.cap else None)
+                    if watched:
+                        self._gave(give.to, give.metric, flag)
+
+    def _watched(self, rule: Rule) -> bool:
+        given = {give.metric for give in rule.gives} | {f"attribute {item.attribute}" for item in rule.sets}
+        return any(self._badge_reads(badge) & given for badge in self._program.badges.values())
+
+    def _gave(self, to: Path, what: str, flag: str) -> None:
+        self._given.setdefault(to, {}).setdefault(what, []).append(flag)
+
+    def _once(self, rule: Rule) -> None:
+        parts = [repr(self._tenant), repr(rule.name)]
+        for word in rule.once:
+            if word in ROLES:
+                parts.append(self._field(word))
+            elif word.startswith("data."):
+                parts.append(self._data(tuple(word.split("."))[1:]))
+            else:
+                self._reads.add(f"period_{word}")
+                parts.append(f"period_{word}")
+        self._line(f"once = once_key({', '.join(parts)})")
+
+    def _memory(self, rule: Rule) -> str:
+        return "lately" if any(word in LATELY_PERIODS for word in rule.once) else "ever"
+
+    def _set(self, to: Path, attribute: str, value: Expression) -> None:
+        table = self._table("attribute", attribute, "object" if to == ("object",) else "user")
+        with self._subject(to):
+            self._line(f"new = {self._source(value)}")
+            self._line(
+                f"if type(new) not in PLAIN: raise Failure({f'the attribute {attribute!r} is no plain value'!r})"
+            )
+            self._line(f"old = {table}.get(subject)")
+            with self._when("new is not None and (new != old or type(new) is not type(old))"):
+                self._change(table)
+
+    def _give(self, give: Give, cap: Cap | None) -> None:
+        metric = self._program.metrics[give.metric]
+        with self._subject(give.to):
+            amount = self._amount(give.amount, metric, give.mode)
+            if give.mode != "add":
+                self._replace(metric, amount, give.mode)
+                return
+            if cap:
+                amount = self._cap(cap, amount)
+            self._add(metric, amount)
+
+    def _amount(self, expression: Expression, metric: Metric, mode: str) -> str:
+        """Source of the whole amount in units: a constant, or the name `amount` after lines that compute it.
+
+        Only what is added has a remainder to carry; a value that is set must fit the metric's scale.
+        """
+        written = expression.constant()
+        if written is not None:
+            value = scaled(int(written) if written.lstrip("-").isdigit() else decimal(written), metric.scale)
+            if type(value) is int:
+                return str(value)
+        self._line(f"amount = scaled({self._source(expression)}, {metric.scale})")
+        if mode != "add":
+            self._line(f"if type(amount) is not int: raise too_fine({metric.name!r}, {metric.scale})")
+            return "amount"
+        carried = self._table("tally", f"carry.{metric.name}", "all")
+        with self._when("type(amount) is not int"):
+            self._line(f"old = {carried}.get(subject)")
+            self._line("amount, new = split_remainder(amount, old or 0)")
+            with self._when("new != (old or 0)"):
+                self._change(carried)
+        return "amount"
+
+    def _cap(self, cap: Cap, amount: str) -> str:
+        used = self._table("tally", f"cap.{cap.name}", cap.per)
+        if amount != "amount":
+            self._line(f"amount = {amount}")
+        with self._when(f"{used} is not None" if self._is_range(cap.per) else None):
+            self._line(f"old = {used}.get(subject)")
+            self._line("used = old or 0")
+            self._line(f"if amount > {cap.limit} - used: amount = max({cap.limit} - used, 0)")
+            with self._when("amount"):
+                self._line("new = used + amount")
+                self._change(used)
+        return "amount"
+
+    def _add(self, metric: Metric, amount: str) -> None:
+        """Add to the tally of all time (with initial value and floor), then the same to every period."""
+        every = self._table("tally", metric.name, "all")
+        known_change = amount != "amount" and amount != "0"
+        self._line(f"old = {every}.get(subject)")
+        before = f"({metric.initial} if old is None else old)"
+        self._line(f"new = {before} + {amount}")
+        if metric.minimum is not None:
+            self._line(f"if new < {metric.minimum}: new = {metric.minimum}")
+            self._line(f"amount = new - {before}")
+            amount, known_change = "amount", False
+        with self._when(None if known_change else f"{amount} or old is None"):
+            self._check(metric)
+            self._change(every)
+            for period in metric.periods[1:]:
+                table = self._table("tally", metric.name, period)
+                with self._when(f"{table} is not None" if self._is_range(period) else None):
+                    self._line(f"old = {table}.get(subject)")
+                    with self._when(None if known_change else f"{amount} or old is None"):
+                        self._line(f"new = {amount} if old is None else old + {amount}")
+                        self._check(metric)
+                        self._change(table)
+
+    def _replace(self, metric: Metric, amount: str, mode: str) -> None:
+        """Set every period's tally, or keep the larger or smaller."""
+        self._line(f"new = {amount}")
+        if metric.minimum is not None:
+            self._line(f"if new < {metric.minimum}: new = {metric.minimum}")
+        self._check(metric)
+        better = {"set": "new != old", "most": "new > old", "least": "new < old"}[mode]
+        for period in metric.periods:
+            table = self._table("tally", metric.name, period)
+            with self._when(f"{table} is not None" if self._is_range(period) else None):
+                self._line(f"old = {table}.get(subject)")
+                with self._when(f"old is None or {better}"):
+                    self._change(table)
+
+    # --- streaks and badges -------------------------------------------------------------------------------------
+
+    def _streak(self, streak: Streak, flag: str) -> None:
+        self._line(f"# streak {streak.name!r}")
+        state = self._table("streak", streak.name, "")
+        self._line(f"{flag} = False")
+        with self._when(self._source(streak.when) if streak.when else None), self._subject(streak.to):
+            if streak.every == "event":
+                broken = self._source(streak.breaks_when) if streak.breaks_when else "False"
+                self._line(f"old = {state}.get(subject)")
+                self._line(f"new = with_event(old, broken=bool({broken}), time_us=time_us)")
+                self._change(state)
+                self._line(f"{flag} = True")
+            else:
+                self._active_period(streak, state, flag)
+        self._gave(streak.to, f"streak {streak.name}", flag)
+
+    def _active_period(self, streak: Streak, state: str, flag: str) -> None:
+        """Count the period's events; only its first one changes the streak."""
+        days = self._table("tally", f"streak.{streak.name}", streak.every)
+        ordinal = f"ordinal_{streak.every}"
+        self._reads.add(ordinal)
+        with self._when(f"{days} is not None" if self._is_range(streak.every) else None):
+            self._line(f"old = {days}.get(subject)")
+            self._line("new = (old or 0) + 1")
+            self._change(days)
+            with self._when("not old"):
+                self._line(f"old = {state}.get(subject)")
+                self._line(f"new = with_period(old, {ordinal})")
+                self._change(state)
+                self._line(f"{flag} = True")
+
+    def _badges(self, to: Path, given: dict[str, list[str]]) -> None:
+        """Look at every badge that reads something this event may have changed for the subject at `to`."""
+        kind = "object" if to == ("object",) else "user"
+        for badge in self._program.badges.values():
+            flags = sorted({flag for name in self._badge_reads(badge) & set(given) for flag in given[name]})
+            if badge.kind != kind or not flags:
+                continue
+            self._line(f"# badge {badge.name!r}")
+            with self._when(" or ".join(flags)), self._subject(to):
+                holder = self._field("owner") if kind == "object" else "subject"
+                with self._when(f"{holder} is not None" if kind == "object" else None):
+                    for level, condition in badge.levels.items():
+                        self._level(badge, level, condition, holder)
+
+    def _level(self, badge: Badge, level: str, condition: Expression, holder: str) -> None:
+        table = self._table("award", badge.name, level)
+        earner = holder if badge.once_per == "owner" else "subject"
+        source = condition.source(
+            lambda path: self._badge_path(path, badge),
+            self._number,
+            lambda path: isinstance(self._program.names.in_badge(path, badge.kind), (TallyOf, StreakOf)),
+        )
+        if badge.revocable:
+            self._line(f"old = {table}.get({earner})")
+            with self._when(f"(old is None or old.revoked) and {source}"):
+                self._line(f"new = Award({holder}, time_us, sequence)")
+                self._change(table, earner)
+            with self._when(f"old is not None and not old.revoked and not {source}"):
+                self._line("new = Award(old.holder, time_us, sequence, True)")
+                self._change(table, earner)
+        elif badge.days is None:
+            with self._when(f"{earner} not in {table} and {source}"):
+                self._award(table, earner, holder)
+        else:
+            self._award_after_days(badge, level, table, earner, holder, source)
+
+    def _award_after_days(self, badge: Badge, level: str, table: str, earner: str, holder: str, source: str) -> None:
+        held = self._table("tally", f"held.{badge.name}.{level}", "day")
+        days = self._table("tally", f"days.{badge.name}.{level}", "all")
+        with self._when(f"{earner} not in {table} and {earner} not in {held} and {source}"):
+            self._line("old, new = None, 1")
+            self._change(held, earner)
+            self._line(f"old = {days}.get({earner})")
+            self._line("new = (old or 0) + 1")
+            self._change(days, earner)
+            with self._when(f"new >= {badge.days}"):
+                self._award(table, earner, holder)
+
+    def _award(self, table: str, earner: str, holder: str) -> None:
+        self._line(f"old, new = None, Award({holder}, time_us, sequence)")
+        self._change(table, earner)
+
+    def _badge_reads(self, badge: Badge) -> set[str]:
+        """The metrics, streaks and attributes a badge's conditions read."""
+        reads: set[str] = set()
+        for condition in badge.levels.values():
+            for path in condition.paths:
+                meaning = self._program.names.in_badge(path, badge.kind) if path[0] not in CONSTANTS else None
+                if isinstance(meaning, TallyOf):
+                    reads.add(meaning.metric)
+                elif isinstance(meaning, StreakOf):
+                    reads.add(f"streak {meaning.streak}")
+                elif isinstance(meaning, AttributeOf):
+                    reads.add(f"attribute {meaning.attribute}")
+        return reads
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def _source(self, expression: Expression) -> str:
+        return expression.source(lambda path: self._read(self._program.names.in_rule(path)), self._number)
+
+    def _badge_path(self, path: Path, badge: Badge) -> str:
+        return self._read(self._program.names.in_badge(path, badge.kind))
+
+    def _read(self, meaning: Meaning) -> str:
+        match meaning:
+            case FieldOf(name=name):
+                return self._field(name)
+            case DataOf(path=path):
+                return self._data(path)
+            case StampOf(name=name):
+                self._reads.add(f"stamp.{name}")
+                return name
+            case AttributeOf(role=role, attribute=name):
+                table = self._table("attribute", name, self._program.attributes[name])
+                return f"{table}.get({self._field(role) if role else 'subject'})"
+            case TallyOf(role=role, period=period, metric=name):
+                return self._read_tally(self._program.metrics[name], period, self._field(role) if role else "subject")
+            case StreakOf(role=role, word=word, streak=name):
+                table = self._table("streak", name, "")
+                field = "current" if word == "streak" else "longest"
+                return f"{table}.get({self._field(role) if role else 'subject'}, NONE).{field}"
+
+    def _read_tally(self, metric: Metric, period: str, subject: str) -> str:
+        table = self._table("tally", metric.name, period)
+        value = f"{table}.get({subject}, {metric.initial if period == 'all' else 0})"
+        if metric.scale:
+            value = f"decimal_value({value}, {metric.scale})"
+        return f"({value} if {table} is not None else 0)" if self._is_range(period) else value
+
+    def _field(self, name: str) -> str:
+        if name in ROLES:
+            self._reads.add(name)
+            return name
+        return f"event.{name}"
+
+    def _data(self, path: Path) -> str:
+        self._reads.add("data")
+        source = f"data.{self._data_names[path[0]]}"
+        for name in path[1:]:
+            source = f"member({source}, {name!r})"
+        return source
+
+    def _number(self, written: str) -> str:
+        for name, known in self._numbers.items():
+            if known == written:
+                return name
+        name = f"number{len(self._numbers)}"
+        self._numbers[name] = written
+        return name
+
+    # --- text ---------------------------------------------------------------------------------------------------
+
+    def _table(self, kind: TableKind, name: str, part: str) -> str:
+        return f"t{self._slots.setdefault(Slot(kind, name, part), len(self._slots))}"
+
+    def _is_range(self, period: str) -> bool:
+        """A named range may not cover the moment; its table is None then."""
+        return period not in KINDS
+
+    def _change(self, table: str, subject: str = "subject") -> None:
+        self._line(f"record(({table}, {subject}, old, sequence)); {table}[{subject}] = new")
+
+    def _check(self, metric: Metric) -> None:
+        self._line(f"if not -{MAGNITUDE_MAX} <= new <= {MAGNITUDE_MAX}: raise past_limit({metric.name!r})")
+
+    @contextmanager
+    def _subject(self, to: Path) -> Iterator[None]:
+        if to[0] == "data":
+            self._line(f"subject = subject_of({self._data(to[1:])}, {'.'.join(to)!r})")
+        else:
+            self._line(f"subject = {self._field(to[0])}")
+        with self._when("subject is not None"):
+            yield
+
+    @contextmanager
+    def _when(self, condition: str | None) -> Iterator[None]:
+        if condition is None:
+            yield
+            return
+        self._line(f"if {condition}:")
+        self._depth += 1
+        before = len(self._lines)
+        yield
+        if len(self._lines) == before:
+            self._line("pass")
+        self._depth -= 1
+
+    def _line(self, text: str) -> None:
+        self._lines.append("    " * self._depth + text)
