@@ -84,38 +84,34 @@ def _same_as_above(ascending: Integers) -> Flags:
     return same
 
 
-def _order_by_name(result: Integers, same: Flags, slots: Integers, names: Sequence[str]) -> None:
-    """Put each run of equal rows (`same` marks all but its first) in the order of subjects, in place."""
+def _with_first(same: Flags) -> Flags:
+    """Which entries belong to a run of equal ones, the first of each run included."""
     tied = same.copy()
     tied[:-1] |= same[1:]
-    places = np.flatnonzero(tied)
+    return tied
+
+
+def _order_by_name(result: Integers, same: Flags, slots: Integers, names: Sequence[str]) -> None:
+    """Put each run of equal rows (`same` marks all but its first) in the order of subjects, in place."""
+    places = np.flatnonzero(_with_first(same))
+    runs = np.cumsum(~same[places], dtype=np.int64)
     if len(places) > TEXT_SORT_MEMBERS_MAX:
         rows = result[places]
-        runs = np.cumsum(~same[places], dtype=np.int64)
         key = _packed([runs, *_prefixes(slots[rows], names)], members=len(rows))
         by_key = np.argsort(key)
         result[places] = rows[by_key]
-        places, same = _still_tied(places, key[by_key], members=len(result))
-    _sort_as_text(result, places, same, slots, names)
+        same = _same_as_above(key[by_key])
+        tied = _with_first(same)
+        places, runs = places[tied], np.cumsum(~same, dtype=np.int64)[tied]
+    if len(places):
+        _sort_as_text(result, places, runs.tolist(), slots, names)
 
 
-def _still_tied(places: Integers, key: Integers, *, members: int) -> tuple[Integers, Flags]:
-    """The places that are tied by `key` too, and for all members whether they are tied with the one above."""
-    same_here = _same_as_above(key)
-    tied = same_here.copy()
-    tied[:-1] |= same_here[1:]
-    same: Flags = np.zeros(members, dtype=np.bool_)
-    same[places] = same_here
-    return places[tied], same
-
-
-def _sort_as_text(result: Integers, places: Integers, same: Flags, slots: Integers, names: Sequence[str]) -> None:
-    """Sort the runs that make up `places`, one after another, by subject."""
-    starts = np.flatnonzero(~same[places])
-    for run in np.split(places, starts[1:]):
-        rows = result[run]
-        subjects = dict(zip(rows.tolist(), (names[slot] for slot in slots[rows].tolist()), strict=True))
-        result[run] = sorted(subjects, key=subjects.__getitem__)
+def _sort_as_text(result: Integers, places: Integers, runs: list[int], slots: Integers, names: Sequence[str]) -> None:
+    """Sort these places, run by run, by subject. `runs` says for each place which run it belongs to."""
+    rows = result[places]
+    subjects = [names[slot] for slot in slots[rows].tolist()]
+    result[places] = rows[sorted(range(len(runs)), key=lambda at: (runs[at], subjects[at]))]
 
 
 def _prefixes(slots: Integers, names: Sequence[str]) -> list[Integers]:

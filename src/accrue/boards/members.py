@@ -72,8 +72,10 @@ class Members:
         return slot
 
     def put(self, rows: Sequence[Row]) -> None:
-        """Set these rows; of two for one subject the later stands. Raises `Rejected`, with nothing changed,
-        when a row does not have as many scores as the order."""
+        """Set these rows; of two for one subject the later stands.
+
+        Raises `Rejected`, with nothing changed, when a row does not have as many scores as the order.
+        """
         if not rows:
             return
         columns = cast("tuple[Subjects, Scores, tuple[int, ...]]", tuple(zip(*rows, strict=True)))
@@ -113,8 +115,10 @@ class Members:
         return Columns(self._scores[:, :used].copy(), self._reached[:used].copy(), self._live[:used].copy())
 
     def _values(self, scores: Scores) -> NDArray[np.int64]:
-        """The scores with a row for each score of the order. One score, the common case, is unpacked by hand:
-        it takes half as long."""
+        """The scores with a row for each score of the order.
+
+        One score, the common case, is unpacked by hand: it takes half as long.
+        """
         try:
             if self._width == 1:
                 return np.array([[score for (score,) in scores]], dtype=np.int64)

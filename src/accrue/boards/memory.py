@@ -37,13 +37,13 @@ from accrue.core.ranking import Order, Row, Style
 from accrue.errors import Gone, NotFound, Rejected
 
 SMALL_MEMBERS_MAX = 20_000
-"""Up to this many members a board is sorted on the spot; that takes about 2 ms."""
+"""Up to this many members a board is sorted on the spot; that takes 1-2 ms."""
 REFRESH_INTERVAL_US = 1_000_000
 """A larger board is sorted again at most this often."""
 STALE_US_MAX = 10_000_000
 """While a larger board is being sorted, a read is not answered from a snapshot older than this."""
-ROWS_PER_SLICE = 4_096
-"""Other tasks may run after this many published rows: about 1.5 ms."""
+ROWS_PER_SLICE = 2_048
+"""Other tasks may run after this many published rows: 1-2 ms."""
 DEPARTED_MIN = 1_024
 """More removed members than this, and than there are members, and the snapshots that mention them are let
 go."""

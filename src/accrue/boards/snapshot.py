@@ -32,7 +32,10 @@ Places = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """`place_of[slot]` is the reverse of `slots`, `NOWHERE` for a slot that had no member."""
+    """`place_of[slot]` is the reverse of `slots`, `NOWHERE` for a slot that had no member.
+
+    Where a method takes `names`, `names[slot]` is the subject.
+    """
 
     epoch: int
     as_of_us: int
@@ -58,8 +61,7 @@ class Snapshot:
         return None if place == NOWHERE else place
 
     def standings(self, start: int, stop: int, *, style: Style, names: Sequence[str]) -> list[Standing]:
-        """The rows from place `start` up to but without `stop`, as far as there are any. `names[slot]` is
-        who."""
+        """The rows from place `start` up to but without `stop`, as far as there are any."""
         start, stop = max(start, 0), min(stop, self.members)
         if start >= stop:
             return []
@@ -78,7 +80,7 @@ class Snapshot:
             _, index, inverse = np.unique(number, return_index=True, return_inverse=True)
             relative = (inverse if style == "dense" else index[inverse]) + 1
             first = self.runs[number - 1]
-        percentiles = 100 * (self.members - first) / self.members
+        percentiles = 100.0 * (self.members - first) / self.members
         rows = self._rows(places, style=style, names=names)
         return [RankOf(*each) for each in zip(rows, relative.tolist(), percentiles.tolist(), strict=True)]
 
@@ -97,8 +99,7 @@ class Snapshot:
 
 
 def taken(columns: Columns, order: Order, *, names: Sequence[str], epoch: int, as_of_us: int) -> Snapshot:
-    """Sort a copy of a board's columns into a snapshot. May run in a thread: it changes nothing it is
-    given."""
+    """Sort a copy of a board's columns. May run in a thread: it changes nothing it is given."""
     slots = np.flatnonzero(columns.live)
     scores, reached = columns.scores, columns.reached
     if len(slots) < len(columns.live):

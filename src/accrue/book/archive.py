@@ -2,7 +2,7 @@
 
     data     = "ACRS" | format: u8 | size of the content: u64 | one zstd frame of the content
     content  = for each record: position: u64 | size: u32 | the record's bytes as they stand in the log
-    digest   = BLAKE2b-256(content | previous digest | partition: u32 | first: u64 | last: u64 | events: u64)
+    digest   = BLAKE2b-256(content | previous digest | partition | first | last | events: i64 each)
 
 All numbers are big-endian. The digest covers the content and not the frame, so a segment may be compressed again,
 harder, without breaking the chain. The content comes first, because what follows it is known only when the segment
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from hashlib import blake2b
 from io import BytesIO
+from itertools import pairwise
 from struct import Struct
 
 import zstandard
@@ -37,7 +38,7 @@ READ_SIZE_BYTES = 1024 * 1024
 
 _HEADER = Struct(">4sBQ")
 _RECORD = Struct(">QI")
-_TRAILER = Struct(">32sIQQQ")
+_TRAILER = Struct(">qqqq")
 
 
 class SegmentBuilder:
@@ -80,17 +81,16 @@ class SegmentBuilder:
         if self.is_empty:
             raise ValueError("A segment holds at least one record.")
         self._pieces.append(self._compressor.flush())
-        trailer = (previous, self._partition, self._first, self._last, self._events)
-        self._hash.update(_TRAILER.pack(*trailer))
-        return Segment(
+        segment = Segment(
             partition=self._partition,
             first=self._first,
             last=self._last,
             events=self._events,
-            digest=self._hash.digest(),
+            digest=b"",
             previous=previous,
             data=_HEADER.pack(MAGIC, FORMAT, self.content_size_bytes) + b"".join(self._pieces),
         )
+        return segment._replace(digest=_digest(self._hash, segment))
 
     def _take(self, data: bytes) -> None:
         self._hash.update(data)
@@ -121,12 +121,11 @@ def unpack(segment: Segment) -> list[tuple[int, bytes]]:
     positions = [position for position, _ in records]
     if not records or positions[0] != segment.first or positions[-1] != segment.last:
         raise _corrupt(segment, "it holds other positions than it says")
-    if any(later <= earlier for earlier, later in zip(positions, positions[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(positions)):
         raise _corrupt(segment, "its positions do not grow")
     digest = _content_hash()
     digest.update(content)
-    digest.update(_TRAILER.pack(segment.previous, segment.partition, segment.first, segment.last, segment.events))
-    if digest.digest() != segment.digest:
+    if _digest(digest, segment) != segment.digest:
         raise _corrupt(segment, "its digest does not match its content")
     return records
 
@@ -148,7 +147,16 @@ def check_chain(segments: Iterable[Segment], *, previous: bytes = GENESIS) -> by
 
 
 def _content_hash() -> blake2b:
-    return blake2b(digest_size=32, person=b"accrue-segment-%d" % FORMAT)
+    return blake2b(digest_size=len(GENESIS), person=b"accrue-segment-%d" % FORMAT)
+
+
+def _digest(content: blake2b, segment: Segment) -> bytes:
+    """The digest of a segment whose content was hashed; everything of it but `data` and `digest` goes in."""
+    if len(segment.previous) != len(GENESIS):
+        raise _corrupt(segment, f"its previous digest should be {len(GENESIS)} bytes long")
+    content.update(segment.previous)
+    content.update(_TRAILER.pack(segment.partition, segment.first, segment.last, segment.events))
+    return content.digest()
 
 
 def _content(segment: Segment) -> bytes:

@@ -113,7 +113,7 @@ class PeriodRow(NamedTuple):
 class RepeatRun(NamedTuple):
     """A sorted run of the repeat index: opaque bytes, dropped whole when `expires_us` (log time) has passed."""
 
-    index: str
+    index: str  # type: ignore[assignment]  # the plain word; nobody asks a run for `tuple.index`
     bucket: int
     run: int
     entries: int

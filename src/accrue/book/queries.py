@@ -19,4 +19,4 @@ def load_queries(file: str) -> dict[str, str]:
 
 
 def _without_comments(statement: str) -> str:
-    return "\n".join(line for line in statement.splitlines() if line and not line.startswith("--"))
+    return "\n".join(line for line in statement.splitlines() if line and not line.lstrip().startswith("--"))

@@ -52,7 +52,7 @@ WAL_SIZE_BYTES_KEPT = 64 * 1024 * 1024
 ROWS_PER_BATCH = 4_000
 """Rows of one batch of a generator, decoded in one go: about 2 ms with the interpreter lock held."""
 
-SUBJECTS_PER_CHUNK = 500
+SUBJECTS_PER_CHUNK = 1_000
 """Subjects whose rows come back in one value; some tallies each, so that decoding it stays as short."""
 
 Row = TypeVar("Row")
@@ -75,7 +75,7 @@ class SqliteBook:
         """
         if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
             wanted = ".".join(map(str, SQLITE_VERSION_MIN))
-            raise Misconfigured(f"SQLite {sqlite3.sqlite_version} is too old: Python needs {wanted} or newer.")
+            raise Misconfigured(f"SQLite {sqlite3.sqlite_version} is too old: Accrue needs {wanted} or newer.")
         migrations = shipped()
         # Opening for writing already changes a file (its journal mode), so it is looked at first.
         check_file(path, migrations, application_id=APPLICATION_ID)
@@ -141,7 +141,7 @@ class SqliteBook:
     async def segments(self, partition: int) -> AsyncIterator[Segment]:
         first = -1
         while row := await self._row("segment_after", {"partition": partition, "first": first}):
-            segment = Segment(*row)
+            segment = msgspec.convert(row, Segment)
             yield segment
             first = segment.first
 
@@ -152,10 +152,8 @@ class SqliteBook:
 
     async def _repeats(self, partition: int) -> AsyncIterator[RepeatRun]:
         key: dict[str, str | int] = {"partition": partition, "index_name": "", "bucket": 0, "run": 0}
-        # Buckets and runs may be any integers, so the very first key lies before all of them.
-        key |= {"bucket": -(2**63), "run": -(2**63)}
         while row := await self._row("repeat_after", key):
-            run = RepeatRun(*row)
+            run = msgspec.convert(row, RepeatRun)
             yield run
             key |= {"index_name": run.index, "bucket": run.bucket, "run": run.run}
 

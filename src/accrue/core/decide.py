@@ -11,7 +11,7 @@ then badges. An event on which anything fails raises; the caller undoes the jour
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from msgspec import Struct
 from accrue.core import arithmetic
 from accrue.core.arithmetic import Failure
 from accrue.core.event import MAGNITUDE_MAX, Stamp
+from accrue.core.expression import Path
 from accrue.core.once import once_key
 from accrue.core.period import Moment
 from accrue.core.program import Program
@@ -30,9 +31,12 @@ from accrue.core.table import Award, Entry, Table, TableKey
 from accrue.core.tally import decimal_value, scaled, split_remainder
 from accrue.core.write_code import Code, FunctionWriter, Slot
 
-Decide = Callable[["DecodedEvent", int, int, Stamp | None, list[bytes]], None]
-"""`(event, sequence, time_us, stamp, marks)`: changes the tables, appends the keys of `once` rules to `marks`.
-Raises `Failure`, `TypeError` or `ArithmeticError` when a rule cannot be evaluated."""
+Decide = Callable[["DecodedEvent", int, int, Stamp | None, list[tuple[bytes, bool]]], None]
+"""`(event, sequence, time_us, stamp, marks)`: changes the tables, appends (key, for ever?) of `once` rules to `marks`.
+Raises one of FAULTS when a rule cannot be evaluated."""
+
+FAULTS = (Failure, TypeError, ArithmeticError, ValueError)
+"""What deciding may raise for an event that a rule cannot handle. Anything else is a defect of ours."""
 
 Open = Callable[[TableKey], Table]
 Seen = Callable[[bytes], bool]
@@ -66,6 +70,7 @@ class Decider:
         self._data_names: dict[str, str] = {}
         for path in sorted(_data_paths(program)):
             self._data_names.setdefault(path, f"f{len(self._data_names)}")
+        self._subject_paths = [path for path in _subject_paths(program) if path[0] == "data"]
         self.decoder = self._decoder()
         self.types = program.types
 
@@ -75,6 +80,21 @@ class Decider:
         tables = [open(key) if key else None for key in self._keys(code.slots, moment)]
         function: Decide = code.bind(tables, journal.append, moment, remembers)
         return function
+
+    def keys(self, events: Iterable[Any]) -> set[str]:
+        """Every subject these events may concern: what has to be in memory before they are decided."""
+        subjects: set[Any] = set()
+        for event in events:
+            subjects.update((event.actor, event.object, event.owner))
+        for path in self._subject_paths:
+            for event in events:
+                value = getattr(event.data, self._data_names[path[1]], None)
+                for name in path[2:]:
+                    value = arithmetic.member(value, name)
+                if type(value) is str:
+                    subjects.add(value)
+        subjects.discard(None)
+        return subjects
 
     def change_type(self, metric: str, mode: Mode) -> str:
         """The inner type that changes one metric from outside the rules: an adjustment or a score.
@@ -111,9 +131,14 @@ class Decider:
                 keys.append(TableKey("tally", slot.name, period) if period else None)
         return keys
 
+    def event(self, **fields: Any) -> Any:
+        """An event of this program's own shape, made here instead of decoded."""
+        return self._event(**fields)
+
     def _decoder(self) -> msgspec.json.Decoder[Any]:
         """Decodes an event into exactly the fields the program reads, numbers with a fraction as decimals."""
         self._no_data: object = None
+        self._event: type[DecodedEvent] = DecodedEvent
         if not self._data_names:
             return msgspec.json.Decoder(DecodedEvent, float_hook=arithmetic.decimal)
         data = msgspec.defstruct(
@@ -123,24 +148,32 @@ class Decider:
             frozen=True,
         )
         self._no_data = data()
-        event = msgspec.defstruct("Event", [("data", data | None, self._no_data)], bases=(DecodedEvent,), kw_only=True)
-        return msgspec.json.Decoder(event, float_hook=arithmetic.decimal)
+        self._event = msgspec.defstruct(
+            "Event", [("data", data | None, self._no_data)], bases=(DecodedEvent,), kw_only=True
+        )
+        return msgspec.json.Decoder(self._event, float_hook=arithmetic.decimal)
 
 
 def _data_paths(program: Program) -> set[str]:
     """The first names under `data` that anything in the program reads."""
     expressions = [rule.when for rule in program.rules]
-    paths = [give.to for rule in program.rules for give in rule.gives]
-    paths += [item.to for rule in program.rules for item in rule.sets]
+    paths = _subject_paths(program)
     paths += [tuple(word.split(".")) for rule in program.rules for word in rule.once]
     for rule in program.rules:
         expressions += [item.value for item in rule.sets]
         expressions += [expression for give in rule.gives for expression in (give.amount, give.when)]
     for streak in program.streaks.values():
         expressions += [streak.when, streak.breaks_when]
-        paths.append(streak.to)
     paths += [path for expression in expressions if expression for path in expression.paths]
     return {path[1] for path in paths if path[0] == "data" and len(path) > 1}
+
+
+def _subject_paths(program: Program) -> list[Path]:
+    """Where events name subjects."""
+    paths = [give.to for rule in program.rules for give in rule.gives]
+    paths += [item.to for rule in program.rules for item in rule.sets]
+    paths += [streak.to for streak in program.streaks.values()]
+    return list(dict.fromkeys(paths))
 
 
 def _plain(table: Any) -> dict[str, Any]:

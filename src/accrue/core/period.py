@@ -215,9 +215,7 @@ class Calendar:
                 detail = f"needs a name, of at most {PERIOD_CHARACTERS_MAX} characters together with its kind"
                 raise Misconfigured(f"The range {period_id!r} {detail}.")
             if not DATE_MIN <= named.start <= named.end <= DATE_MAX:
-                raise Misconfigured(
-                    f"The range {period_id!r} must start before it ends, between 1970 and 2200."
-                )
+                raise Misconfigured(f"The range {period_id!r} must start before it ends, between 1970 and 2200.")
             start_us, end_us = self._zone.midnight(named.start), self._zone.midnight(named.end)
             if start_us == end_us:
                 raise Misconfigured(f"The range {period_id!r} is empty: its end is the first day after it.")
@@ -292,9 +290,7 @@ def _covering(periods: list[Period], time_us: int) -> Period | None:
 
 def _check(time_us: int) -> None:
     if not TIME_US_MIN <= time_us < TIME_US_MAX:
-        raise Rejected(
-            f"The time {time_us} (microseconds since 1970) is not between 1970 and 2200.", field="time"
-        )
+        raise Rejected(f"The time {time_us} (microseconds since 1970) is not between 1970 and 2200.", field="time")
 
 
 def _holds_times(period: Period) -> bool:

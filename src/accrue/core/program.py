@@ -58,6 +58,16 @@ class Program(Struct, frozen=True, kw_only=True):
         listened = {type for rule in self.rules for type in rule.on}
         return frozenset(listened.union(*(streak.on for streak in self.streaks.values())))
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of period that anything in the program looks at."""
+        used = {"all", "day"} if any(badge.days for badge in self.badges.values()) else {"all"}
+        used.update(kind for metric in self.metrics.values() for kind in metric.periods)
+        used.update(cap.per for cap in self.caps.values())
+        used.update(streak.every for streak in self.streaks.values())
+        used.update(word for rule in self.rules for word in rule.once)
+        return tuple(kind for kind in self.calendar.kinds if kind in used)
+
     def boards_on(self, metric: str) -> list[Board]:
         """The boards whose rows change when this metric changes."""
         return [board for board in self.boards.values() if any(key.metric == metric for key in board.order)]

@@ -144,7 +144,7 @@ class FunctionWriter:
                 self._once(rule)
             with self._when(f"not seen_{self._memory(rule)}(once)" if rule.once else None):
                 if rule.once:
-                    self._line("marks.append(once)")
+                    self._line(f"marks.append((once, {self._memory(rule) == 'ever'}))")
                 if watched:
                     self._line(f"{flag} = True")
                 for item in rule.sets:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from crawleruseragents import is_crawler as is_listed
+from crawleruseragents import is_crawler as is_listed  # type: ignore[import-untyped]  # it has no types
 
 USER_AGENT_CHARACTERS_MAX = 512
-"""What is read of a user agent; real ones have 100 to 300 characters. Looking takes the longer the more there is."""
+"""What is read of a user agent, because looking takes longer the more there is. Real ones have 100 to 300."""
 
 AGENTS_REMEMBERED_MAX = 8_192
 """The most recently seen agents, at most some 16 MiB. Traffic repeats them, so nearly all are found here."""
@@ -24,4 +24,4 @@ def is_crawler(user_agent: str) -> bool:
 
 @lru_cache(maxsize=AGENTS_REMEMBERED_MAX)
 def _verdict(user_agent: str) -> bool:
-    return is_listed(user_agent)
+    return bool(is_listed(user_agent))

@@ -8,10 +8,10 @@
 Positions of a partition have no gaps, so the last one is the larger of the last record's and the trim mark; an
 append therefore writes one row and nothing else. A trim moves the mark first and deletes afterwards.
 
-What bounds the files: after every 1,000 pages (4 MB) of write-ahead log SQLite copies it into the file and starts
-it over. It can only start over when no read is going on, and reads are chunks, so the write-ahead log stays near
-4 MB plus the largest record plus what is appended during a chunk or two. The file grows to the most records ever
-held at once: room freed by a trim is used again, not given back.
+What bounds the files: after every 1,000 pages (4 MB) of write-ahead log SQLite copies it into the file, and starts
+it over as soon as no read is going on. Where reads follow each other without a gap, an append waits for those under
+way after `WAL_SIZE_BYTES_MAX`. (A foreign program that keeps a read open for minutes still makes it grow for as
+long.) The file grows to the most records ever held at once: room freed by a trim is used again, not given back.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
-from accrue.connect.sqlite import SqliteThread
+from accrue.connect.sqlite import BUSY_WAIT_MS_MAX, SqliteThread
 from accrue.errors import AccrueError, Corrupt, Full, InUse, Unavailable
 from accrue.log.base import Position
 from accrue.log.sqlite_file import ensure
@@ -39,8 +39,15 @@ TRIM_SLICE_BYTES_MAX = 4 << 20
 """One transaction of a trim deletes no more than this (a few milliseconds); appends go in between."""
 
 CHECKPOINT_PAGES = 1_000
-WAL_SIZE_BYTES_MAX_IDLE = 16 << 20
+WAL_SIZE_BYTES_MAX = 32 << 20
+WAL_SIZE_BYTES_KEPT = 8 << 20
 """A write-ahead log that had to grow past this is cut back to it when it starts over."""
+
+WAL_WAIT_MS_MAX = 50
+"""How long an append waits for reads under way, so that the write-ahead log can start over. A chunk takes a few ms."""
+
+INSERT_SIZE_BYTES = 8 << 10
+"""What an append adds to the write-ahead log besides the record: the rest of the pages it changes."""
 
 NOTHING_WRITTEN = (Full, InUse)
 """Faults after which a commit cannot have been left complete: both are reported before its last page is written."""
@@ -70,16 +77,25 @@ COUNT_FAULT = "UPDATE meta SET faults = faults + 1"
 class SqliteLog:
     """See `Log`. `create_identity` names the log if it is new; past a file of `size_bytes_max` it is `Full`."""
 
-    def __init__(self, path: Path | str, *, create_identity: str, size_bytes_max: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        create_identity: str,
+        size_bytes_max: int | None = None,
+        tail_size_bytes_max: int = TAIL_SIZE_BYTES_MAX,
+    ) -> None:
         self._path = Path(path)
         self._create_identity = create_identity
         self._size_bytes_max = size_bytes_max
+        self._tail_size_bytes_max = tail_size_bytes_max
         self._identity = ""
         self._tails: dict[int, Tail] = {}
         self._unsure: set[int] = set()
         self._writer = SqliteThread(self._path)
         self._reader = SqliteThread(self._path, read_only=True)
         self._open = False
+        self._wal_size_bytes = 0  # at most, since it surely started over; only the writer's thread uses it
 
     async def open(self) -> None:
         """Create the file, or look at what is there before it is touched.
@@ -109,6 +125,7 @@ class SqliteLog:
         position = tail.last + 1
 
         def insert(connection: sqlite3.Connection) -> None:
+            self._bound_wal(connection, len(record) + INSERT_SIZE_BYTES)
             if position == 1:
                 connection.execute(INSERT_PARTITION, (partition,))
             connection.execute(INSERT_RECORD, (place(partition, position), record))
@@ -161,7 +178,7 @@ class SqliteLog:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_BYTES_MAX_IDLE}")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_BYTES_KEPT}")
         # Some builds overwrite deleted rows with zeros, which makes a trim five times dearer.
         connection.execute("PRAGMA secure_delete = OFF")
         if self._size_bytes_max is not None:
@@ -170,7 +187,18 @@ class SqliteLog:
         (self._identity,) = connection.execute(IDENTITY).fetchone()
         for partition, trimmed in connection.execute(PARTITIONS).fetchall():
             last = max(last_position(connection, partition), trimmed)
-            self._tails[partition] = Tail(last=last, trimmed=trimmed, size_bytes_max=TAIL_SIZE_BYTES_MAX)
+            self._tails[partition] = self._new_tail(last=last, trimmed=trimmed)
+
+    def _new_tail(self, *, last: Position, trimmed: Position) -> Tail:
+        return Tail(last=last, trimmed=trimmed, size_bytes_max=self._tail_size_bytes_max)
+
+    def _bound_wal(self, connection: sqlite3.Connection, size_bytes: int) -> None:
+        self._wal_size_bytes += size_bytes
+        if self._wal_size_bytes > WAL_SIZE_BYTES_MAX:
+            connection.execute(f"PRAGMA busy_timeout = {WAL_WAIT_MS_MAX}")
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_WAIT_MS_MAX}")
+            self._wal_size_bytes = size_bytes
 
     async def _sure_tail(self, partition: int) -> Tail:
         """The partition's tail, once it is known what became of the appends before. Raises `Unavailable`."""
@@ -182,7 +210,7 @@ class SqliteLog:
         if tail is None:
             if not 0 <= partition <= PARTITION_MAX:
                 raise ValueError(f"partition {partition} is not in 0..{PARTITION_MAX}")
-            tail = Tail(last=0, trimmed=0, size_bytes_max=TAIL_SIZE_BYTES_MAX)
+            tail = self._new_tail(last=0, trimmed=0)
             self._tails[partition] = tail
         return tail
 

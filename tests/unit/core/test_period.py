@@ -9,7 +9,6 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-import tzdata
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -253,6 +252,17 @@ class TestOddDays:
         assert last == apia.parse("2200")
         assert last.end_us == us("2201-01-01T00:00:00+13:00")
 
+    @pytest.mark.parametrize("time_us", [TIME_US_MIN, TIME_US_MAX - 1])
+    def test_the_first_and_the_last_time_belong_to_whole_hours(self, time_us: int) -> None:
+        hour = Calendar("Asia/Kolkata").period("hour", time_us)
+        assert hour is not None
+        assert hour.end_us - hour.start_us == HOUR_US
+
+    def test_where_offsets_are_whole_hours_an_hour_is_numbered_like_the_utc_hour(self) -> None:
+        for timezone in ("UTC", "Europe/Paris", "America/Sao_Paulo"):
+            hour = period_of(timezone, "hour", "2026-10-25T01:30:00Z")
+            assert hour.ordinal == hour.start_us // HOUR_US
+
 
 class TestWeeksMonthsAndAll:
     def test_a_week_begins_on_monday_and_has_the_iso_year(self) -> None:
@@ -469,4 +479,5 @@ class TestZones:
             assert calendar.moment(time_us).ids["hour"] == clock.strftime("%Y-%m-%dT%H%z")
 
     def test_the_version_is_that_of_the_package(self) -> None:
-        assert tzdata_version() == tzdata.__version__
+        text = resources.files("tzdata").joinpath("__init__.py").read_text(encoding="utf-8")
+        assert f'__version__ = "{tzdata_version()}"' in text

@@ -5,44 +5,50 @@
 
 -- name: load_tallies
 -- :chunks is an array of arrays of subjects; the answer has one value for each of them.
-SELECT CAST((
+WITH answer (packed) AS MATERIALIZED (SELECT (
   SELECT json_group_array(json_array(t.tenant, t.metric, t.period, t.subject, t.value, t.reached))
   FROM json_each(chunk.value) AS asked CROSS JOIN tallies AS t
   WHERE t.tenant = :tenant AND t.subject = asked.value
     AND t.period IN (SELECT value FROM json_each(:periods))
-) AS BLOB)
-FROM json_each(:chunks) AS chunk
+)
+FROM json_each(:chunks) AS chunk)
+SELECT CAST(packed AS BLOB) FROM answer WHERE packed <> '[]'
 
 -- name: load_awards
-SELECT CAST((
+WITH answer (packed) AS MATERIALIZED (SELECT (
   SELECT json_group_array(
     json_array(a.tenant, a.badge, a.level, a.subject, a.holder, a.time_us, a.sequence, a.revoked))
   FROM json_each(chunk.value) AS asked CROSS JOIN awards AS a
   WHERE a.tenant = :tenant AND a.subject = asked.value
-) AS BLOB)
-FROM json_each(:chunks) AS chunk
+)
+FROM json_each(:chunks) AS chunk)
+SELECT CAST(packed AS BLOB) FROM answer WHERE packed <> '[]'
 
 -- name: load_streaks
-SELECT CAST((
+WITH answer (packed) AS MATERIALIZED (SELECT (
   SELECT json_group_array(json_array(s.tenant, s.streak, s.subject, s.current, s.longest, s.last, s.runs))
   FROM json_each(chunk.value) AS asked CROSS JOIN streaks AS s
   WHERE s.tenant = :tenant AND s.subject = asked.value
-) AS BLOB)
-FROM json_each(:chunks) AS chunk
+)
+FROM json_each(:chunks) AS chunk)
+SELECT CAST(packed AS BLOB) FROM answer WHERE packed <> '[]'
 
 -- name: load_attributes
-SELECT CAST((
+WITH answer (packed) AS MATERIALIZED (SELECT (
   SELECT json_group_array(json_array(a.tenant, a.kind, a.attribute, a.subject, a.value))
   FROM json_each(chunk.value) AS asked CROSS JOIN attributes AS a
   WHERE a.tenant = :tenant AND a.subject = asked.value
-) AS BLOB)
-FROM json_each(:chunks) AS chunk
+)
+FROM json_each(:chunks) AS chunk)
+SELECT CAST(packed AS BLOB) FROM answer WHERE packed <> '[]'
 
 -- name: holdings
 SELECT CAST(json_group_array(
   json_array(tenant, badge, level, subject, holder, time_us, sequence, revoked)) AS BLOB)
 FROM (
-  SELECT * FROM awards WHERE tenant = :tenant AND holder = :holder AND revoked = 0
+  -- Without statistics the planner would rather walk all of the tenant's awards.
+  SELECT * FROM awards INDEXED BY awards_by_holder
+  WHERE tenant = :tenant AND holder = :holder AND revoked = 0
   ORDER BY time_us, sequence, subject, badge, level
   LIMIT -1
 )

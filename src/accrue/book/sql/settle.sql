@@ -31,7 +31,7 @@ WHERE partition = :partition AND epoch = :epoch AND position = :position_before
 -- name: write_tallies
 INSERT INTO tallies (tenant, metric, period, subject, value, reached)
 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5
-FROM temp.chunks, json_each(body)
+FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'tallies'
 ORDER BY 1, 4, 3, 2
 ON CONFLICT (tenant, subject, period, metric) DO UPDATE SET value = excluded.value, reached = excluded.reached
@@ -39,7 +39,7 @@ ON CONFLICT (tenant, subject, period, metric) DO UPDATE SET value = excluded.val
 -- name: write_awards
 INSERT INTO awards (tenant, badge, level, subject, holder, time_us, sequence, revoked)
 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7
-FROM temp.chunks, json_each(body)
+FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'awards'
 ORDER BY 1, 4, 2, 3
 ON CONFLICT (tenant, subject, badge, level) DO UPDATE SET
@@ -48,7 +48,7 @@ ON CONFLICT (tenant, subject, badge, level) DO UPDATE SET
 -- name: write_streaks
 INSERT INTO streaks (tenant, streak, subject, current, longest, last, runs)
 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6
-FROM temp.chunks, json_each(body)
+FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'streaks'
 ORDER BY 1, 3, 2
 ON CONFLICT (tenant, subject, streak) DO UPDATE SET
@@ -57,7 +57,7 @@ ON CONFLICT (tenant, subject, streak) DO UPDATE SET
 -- name: write_attributes
 INSERT INTO attributes (tenant, kind, attribute, subject, value)
 SELECT value->>0, value->>1, value->>2, value->>3, value->>4
-FROM temp.chunks, json_each(body)
+FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'attributes'
 ORDER BY 1, 4, 2, 3
 ON CONFLICT (tenant, subject, kind, attribute) DO UPDATE SET value = excluded.value
@@ -65,7 +65,7 @@ ON CONFLICT (tenant, subject, kind, attribute) DO UPDATE SET value = excluded.va
 -- name: write_programs
 INSERT INTO programs (partition, tenant, version, sequence, text, tzdata, semantics)
 SELECT :partition, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5
-FROM temp.chunks, json_each(body)
+FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'programs'
 ON CONFLICT (tenant, version) DO UPDATE SET
   partition = excluded.partition, sequence = excluded.sequence, text = excluded.text,
@@ -75,7 +75,7 @@ ON CONFLICT (tenant, version) DO UPDATE SET
 -- When a period was first seen stays, and it closes once. A row that would not change is not written.
 INSERT INTO periods (partition, tenant, period, first_seen_us, closed)
 SELECT :partition, value->>0, value->>1, value->>2, value->>3
-FROM temp.chunks, json_each(body)
+FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'periods'
 ORDER BY 2, 3
 ON CONFLICT (tenant, period) DO UPDATE SET closed = excluded.closed
@@ -84,7 +84,7 @@ WHERE periods.closed = 0 AND excluded.closed <> 0
 -- name: write_results
 INSERT INTO board_results (tenant, board, period, place, rank, subject, scores)
 SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6
-FROM temp.chunks, json_each(body)
+FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'results'
 ORDER BY 1, 2, 3, 4
 ON CONFLICT (tenant, board, period, place) DO UPDATE SET

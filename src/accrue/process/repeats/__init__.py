@@ -7,7 +7,7 @@ rule asks the same of an index of its own, with its own keys and window.
     look_up(1,000 keys)
         |
         v
-      head          a dict: the newest entries, at most 8,192
+      head          a dict: the newest entries, at most 4,096
         | full, or frozen, or its bucket is over
         v
       shelf         a filter in front of sorted runs; the filter says "certainly not here" or "look"

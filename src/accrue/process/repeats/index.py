@@ -12,7 +12,7 @@ from msgspec import Struct
 from accrue.book.base import RepeatRun
 from accrue.errors import Corrupt, Misconfigured
 from accrue.process.repeats.filter import Filter, halves, probe_keys
-from accrue.process.repeats.run import ENTRY_SIZE_BYTES, Part, Run, decode, merge, sort
+from accrue.process.repeats.run import ENTRY_SIZE_BYTES, Part, Run, decode, evicted, merge, sort
 from accrue.process.repeats.shelf import Shelf
 
 FOREVER_US = 2**63 - 1
@@ -33,8 +33,8 @@ class Sizes(Struct, frozen=True, kw_only=True):
     `parts`: the size limit is given up in pieces of one in so many, if a bucket is not smaller anyway.
     """
 
-    head_entries_max: int = 8_192
-    merged_entries_max: int = 131_072
+    head_entries_max: int = 4_096
+    merged_entries_max: int = 65_536
     shelf_entries_min: int = 131_072
     few_keys: int = 16
     parts: int = 16
@@ -78,6 +78,7 @@ class RepeatIndex:
         self._shelves: list[Shelf] = []
         self._evicted: _Filling | None = None  # the newest part that went early
         self._evicted_entries = 0
+        self._evicted_unwritten = False
 
     def look_up(self, keys: Sequence[bytes]) -> list[int | None]:
         """The fingerprint remembered for each key, None for one never seen. Adds nothing.
@@ -137,7 +138,8 @@ class RepeatIndex:
             self._seal()
         while self._parts and self._expires_us(self._parts[0].part) <= self._log_time_us:
             self._drop_oldest()
-        self._evict()
+        if self._evict():
+            self._evicted_unwritten = True
 
     def steady(self, log_time_us: int, adds: int) -> bool:
         """Whether advancing to this time and adding so many on the way would forget nothing.
@@ -154,21 +156,13 @@ class RepeatIndex:
         They are handed out once: a caller whose settlement fails keeps them for the next one.
         """
         self._seal()
-        rows = []
-        for shelf in self._shelves:
-            for run in shelf.take_pending():
-                rows.append(
-                    RepeatRun(
-                        index=self.name,
-                        bucket=run.part.start_us,
-                        run=self._next_run,
-                        entries=run.entries,
-                        expires_us=self._expires_us(run.part),
-                        data=run.data,
-                    )
-                )
-                self._next_run += 1
-        return rows
+        runs = [run for shelf in self._shelves for run in shelf.take_pending()]
+        if self._evicted_unwritten and self._evicted is not None:
+            # Entries that went before they were ever written are missing in the book, so that its runs alone
+            # may fit into the limit again, and a part that is gone here would come back at the next start.
+            runs.append(evicted(self._evicted.part, self._evicted.last_us))
+            self._evicted_unwritten = False
+        return [self._row(run) for run in runs]
 
     def load(self, run: RepeatRun) -> None:
         """Take back a row the book has, in any order, before the first `add`. Raises `Corrupt`."""
@@ -180,12 +174,17 @@ class RepeatIndex:
             )
         self._next_run = max(self._next_run, run.run + 1)
         self._log_time_us = max(self._log_time_us, stored.last_us)
-        if self._evicted is not None and stored.part <= self._evicted.part:
-            self._note_evicted(_Filling(stored.part, stored.entries, stored.last_us))
-            return
-        self._count(stored)
-        self._shelf_for(stored.entries).put(stored, written=True)
-        self._evict()
+        filling = _Filling(stored.part, stored.entries, stored.last_us)
+        if not stored.entries:
+            self._note_evicted(filling)
+            while self._parts and self._parts[0].part <= stored.part:
+                self._note_evicted(self._drop_oldest())
+        elif self._evicted is not None and stored.part <= self._evicted.part:
+            self._note_evicted(filling)
+        else:
+            self._count(filling)
+            self._shelf_for(stored.entries).put(stored, written=True)
+            self._evict()
 
     @property
     def effective_window_us(self) -> int | None:
@@ -273,7 +272,7 @@ class RepeatIndex:
 
     def _shelf_for(self, entries: int) -> Shelf:
         if not self._shelves or self._shelves[-1].room < entries:
-            capacity = max(self._sizes.shelf_entries_min, self._entries // 4, entries)
+            capacity = max(self._sizes.shelf_entries_min, self._entries // 2, entries)
             self._shelves.append(
                 Shelf(
                     self._new_filter(capacity),
@@ -283,21 +282,36 @@ class RepeatIndex:
             )
         return self._shelves[-1]
 
-    def _count(self, run: Run) -> None:
-        self._entries += run.entries
+    def _row(self, run: Run) -> RepeatRun:
+        number, self._next_run = self._next_run, self._next_run + 1
+        return RepeatRun(
+            index=self.name,
+            bucket=run.part.start_us,
+            run=number,
+            entries=run.entries,
+            expires_us=self._expires_us(run.part),
+            data=run.data,
+        )
+
+    def _count(self, loaded: _Filling) -> None:
+        self._entries += loaded.entries
         for filling in reversed(self._parts):
-            if filling.part == run.part:
-                filling.entries += run.entries
-                filling.last_us = max(filling.last_us, run.last_us)
+            if filling.part == loaded.part:
+                filling.entries += loaded.entries
+                filling.last_us = max(filling.last_us, loaded.last_us)
                 return
-        insort(self._parts, _Filling(run.part, run.entries, run.last_us), key=lambda filling: filling.part)
+        insort(self._parts, loaded, key=lambda filling: filling.part)
 
     def _expires_us(self, part: Part) -> int:
         return FOREVER_US if self._window_us is None else part.end_us + self._window_us
 
-    def _evict(self) -> None:
+    def _evict(self) -> bool:
+        """Drop the oldest parts until the rest is within the limit. Returns whether any went."""
+        if self._entries <= self._entries_max:
+            return False
         while self._entries > self._entries_max:
             self._note_evicted(self._drop_oldest())
+        return True
 
     def _note_evicted(self, filling: _Filling) -> None:
         self._evicted_entries += filling.entries

@@ -4,7 +4,7 @@
     see _HEADER                8 bytes an entry    8 bytes an entry    4 bytes an entry
 
 Everything is little-endian. Entries are sorted by the upper half of the key, then the lower. The arrays of a run
-are views of its bytes, so storing and loading copy nothing.
+are views of its bytes, so storing and loading copy nothing. A run without entries marks an eviction (`evicted`).
 """
 
 from __future__ import annotations
@@ -102,11 +102,16 @@ def sort(part: Part, last_us: int, high: Words, low: Words, fingerprints: Finger
 def merge(runs: Sequence[Run]) -> Run:
     """One run of what disjoint runs of the same part hold."""
     high = np.concatenate([run.high for run in runs])
-    # numpy's stable sort finds the sorted stretches and only merges them.
-    order = high.argsort(kind="stable")
+    order = high.argsort()  # vectorised: as fast as merging sorted stretches, however many there are
     low = np.concatenate([run.low for run in runs])
     fingerprints = np.concatenate([run.fingerprints for run in runs])
     return _build(runs[0].part, max(run.last_us for run in runs), order, high, low, fingerprints)
+
+
+def evicted(part: Part, last_us: int) -> Run:
+    """A run without entries, which says that this part and all before it went early. Stored like any other."""
+    nothing = np.empty(0, dtype=np.uint64)
+    return sort(part, last_us, nothing, nothing, nothing.astype(np.uint32))
 
 
 def decode(data: bytes) -> Run:
@@ -134,13 +139,12 @@ def _build(part: Part, last_us: int, order: Indexes, high: Words, low: Words, fi
         order = np.lexsort((low, high))
         sorted_high = high.take(order)
     columns = (
-        sorted_high.astype("<u8", copy=False),
-        low.take(order).astype("<u8", copy=False),
-        fingerprints.take(order).astype("<u4", copy=False),
+        sorted_high.astype("<u8", copy=False).data,
+        low.take(order).astype("<u8", copy=False).data,
+        fingerprints.take(order).astype("<u4", copy=False).data,
     )
     header = _HEADER.pack(_MAGIC, FORMAT, len(high), part.number, part.start_us, part.end_us, last_us)
-    pieces = [memoryview(column).cast("B") if len(high) else memoryview(b"") for column in columns]
-    return Run(part, last_us, len(high), b"".join((header, _checksum(header, *pieces), *pieces)))
+    return Run(part, last_us, len(high), b"".join((header, _checksum(header, *columns), *columns)))
 
 
 def _checksum(*pieces: bytes | memoryview) -> bytes:

@@ -1,13 +1,14 @@
 """A shelf: one filter and the sorted runs behind it.
 
-Shelves exist so that a look-up asks few filters: each holds about a quarter of all entries there were when it
+Shelves exist so that a look-up asks few filters: each holds about half of all entries there were when it
 was put up, so there are a handful, however many runs and buckets. Runs leave when their part is dropped;
 their bits stay in the filter, harmless, until the shelf is empty and goes.
 
 Merging: neighbouring runs of one part are merged when they are of a size, so each entry is moved a few times at
-most and look-ups stay few. A merge makes at most `merged_entries_max` entries in one go (131,072 take about
-1.5 ms), so that it never holds the event loop for long; the price is that a part with more has more runs.
-Runs that are in the book and runs that are not are never merged with each other: the book gets each entry once.
+most; when a later part begins, what is left is merged once more. A merge makes at most `merged_entries_max`
+entries in one go, so that it never holds the event loop for long (65,536 take 1-2 ms, which is mostly fresh
+memory); the price is that a part with more entries has more runs. Runs that are in the book and runs that are
+not are never merged with each other: the book gets each entry once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ import numpy as np
 
 from accrue.process.repeats.filter import Filter, Probe, probe
 from accrue.process.repeats.run import RUN_OVERHEAD_BYTES, Part, Run, merge
+
+FEW_KEYS = 6
+"""So many keys are searched for one by one: each costs about a sixth of setting up a search for a batch."""
+
+RUNS_MERGED_MIN = 8
+"""With pairs each entry would be moved four times on its way into a run of 65,536; with eights it is less than two."""
 
 
 class Shelf:
@@ -42,6 +49,8 @@ class Shelf:
         self._filter.add(probe(run.high, run.low))
         self.room -= run.entries
         runs = self._written if written else self._pending
+        if runs and runs[-1].part != run.part:
+            self._tidy(runs, closed=True)
         runs.append(run)
         self._tidy(runs)
 
@@ -65,38 +74,50 @@ class Shelf:
         if not maybe.size:
             return
         high, low = keys.high[maybe], keys.low[maybe]
-        for runs in (self._pending, self._written):
-            for run in reversed(runs):  # the newest first: what is sent again is mostly sent again soon
-                which, fingerprints = run.find(high, low)
-                if not which.size:
-                    continue
-                for index, fingerprint in zip(maybe[which].tolist(), fingerprints.tolist(), strict=True):
+        if maybe.size <= FEW_KEYS:
+            for index, key_high, key_low in zip(maybe.tolist(), high.tolist(), low.tolist(), strict=True):
+                fingerprint = self._find_one(key_high, key_low)
+                if fingerprint is not None:
                     answers[index] = fingerprint
-                maybe, high, low = np.delete(maybe, which), np.delete(high, which), np.delete(low, which)
-                if not maybe.size:
-                    return
+            return
+        for run in reversed(self.runs):  # the newest first: what is sent again is mostly sent again soon
+            which, fingerprints = run.find(high, low)
+            if not which.size:
+                continue
+            for index, fingerprint in zip(maybe[which].tolist(), fingerprints.tolist(), strict=True):
+                answers[index] = fingerprint
+            rest = np.ones(maybe.size, dtype=np.bool_)
+            rest[which] = False
+            maybe, high, low = maybe[rest], high[rest], low[rest]
+            if not maybe.size:
+                return
 
     def look_up_one(self, high: int, low: int) -> int | None:
         """The fingerprint of one key, None when it is not here."""
         if not self._filter.maybe_one(high, low):
             return None
-        for runs in (self._pending, self._written):
-            for run in reversed(runs):
-                fingerprint = run.find_one(high, low)
-                if fingerprint is not None:
-                    return fingerprint
+        return self._find_one(high, low)
+
+    def _find_one(self, high: int, low: int) -> int | None:
+        for run in reversed(self.runs):
+            fingerprint = run.find_one(high, low)
+            if fingerprint is not None:
+                return fingerprint
         return None
 
-    def _tidy(self, runs: list[Run]) -> None:
-        """Merge the last runs, in one go, as far back as they are no larger than what comes after them."""
-        if len(runs) < 2:
-            return
+    def _tidy(self, runs: list[Run], *, closed: bool = False) -> None:
+        """Merge the last runs of one part, in one go, as far back as they are no larger than what follows.
+
+        Fewer than `RUNS_MERGED_MIN` are left alone until more come. `closed`: none will, so all are merged,
+        larger ones too, as far as one merge may go.
+        """
         first = len(runs) - 1
-        part, entries = runs[first].part, runs[first].entries
-        while first and runs[first - 1].part == part and runs[first - 1].entries <= entries:
-            if entries + runs[first - 1].entries > self._merged_entries_max:
+        entries = runs[first].entries if runs else 0
+        while first > 0 and runs[first - 1].part == runs[first].part:
+            before = runs[first - 1].entries
+            if entries + before > self._merged_entries_max or not (closed or before <= entries):
                 break
             first -= 1
-            entries += runs[first].entries
-        if first < len(runs) - 1:
+            entries += before
+        if len(runs) - first >= (2 if closed else RUNS_MERGED_MIN):
             runs[first:] = [merge(runs[first:])]

@@ -1,0 +1,35 @@
+"""What became of each event of a record, one byte an event, and the counts of it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+APPLIED = 0
+REPEATED = 1
+CONFLICTING = 2
+FAILED = 3
+UNMATCHED = 4
+
+NAMES = ("applied", "repeated", "conflicting", "failed", "unmatched")
+
+
+class Counts(Struct):
+    """How many events had each outcome. `unmatched` ones are kept in the archive: rules may come later."""
+
+    applied: int = 0
+    repeated: int = 0
+    conflicting: int = 0
+    failed: int = 0
+    unmatched: int = 0
+
+    @property
+    def events(self) -> int:
+        return self.applied + self.repeated + self.conflicting + self.failed + self.unmatched
+
+    def count(self, outcomes: bytes | bytearray) -> None:
+        """Add the outcomes of some events."""
+        self.applied += outcomes.count(APPLIED)
+        self.repeated += outcomes.count(REPEATED)
+        self.conflicting += outcomes.count(CONFLICTING)
+        self.failed += outcomes.count(FAILED)
+        self.unmatched += outcomes.count(UNMATCHED)

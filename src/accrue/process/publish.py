@@ -1,0 +1,112 @@
+"""Publishing: what changed goes to the boards, absolutely, once a tick however often it changed.
+
+A board is *live* when the boards hold all of it. One that is not (after a start, a wipe, a new program) is made
+whole from the book with memory over it, when somebody asks for it or when one of its members changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from accrue.boards.base import BoardKey, Boards
+from accrue.book.base import Book
+from accrue.core.ranking import Row
+from accrue.core.rule import Board
+from accrue.core.table import Table, TableKey
+from accrue.process.close import board_rows, order_of
+from accrue.process.state import TenantState
+from accrue.process.world import World
+
+
+class Publisher:
+    """Keeps the boards in step with the fold. Every method is safe to repeat."""
+
+    def __init__(self, world: World, boards: Boards, book: Book) -> None:
+        self._world = world
+        self._boards = boards
+        self._book = book
+        self._live: dict[BoardKey, int] = {}  # the program's sequence number it was published under
+        self._one_at_a_time = asyncio.Lock()
+
+    async def publish(self) -> None:
+        """Bring every board up to what the fold holds now, and mark the changes for the next settlement."""
+        async with self._one_at_a_time:
+            for state in list(self._world.tenants.values()):
+                touched, state.touched = state.touched, set()
+                concerned = self._concerned(state, touched)
+                # Rows are taken before anything waits: the fold may go on while they are on their way.
+                taken = [(key, board, self._take(state, key, board)) for key, board in concerned.items()]
+                for table in touched:
+                    table.dirty.update(table.changed)
+                    table.changed = {}
+                for key, board, rows in taken:
+                    if rows is None:
+                        await self._make_whole(state, key, board)
+                    else:
+                        await self._boards.publish(key, order_of(board), rows)
+
+    async def ensure(self, state: TenantState, board: Board, period: str) -> None:
+        """Make a board whole, unless it is. One that nobody has a tally for stays unknown."""
+        key = BoardKey(state.tenant, board.name, period)
+        async with self._one_at_a_time:
+            if self._live.get(key) != state.program_sequence:
+                await self._make_whole(state, key, board)
+
+    async def drop(self, key: BoardKey) -> None:
+        """Let go of a board. It comes back when somebody asks for it."""
+        async with self._one_at_a_time:
+            self._live.pop(key, None)
+            await self._boards.drop(key)
+
+    def live(self) -> list[BoardKey]:
+        return list(self._live)
+
+    def _concerned(self, state: TenantState, touched: set[Table]) -> dict[BoardKey, Board]:
+        concerned: dict[BoardKey, Board] = {}
+        for table in touched:
+            if table.key.kind == "tally" and "." not in table.key.name:
+                kind = state.kind_of(table.key.part)
+                for board in state.program.boards_on(table.key.name):
+                    if kind in board.periods:
+                        concerned[BoardKey(state.tenant, board.name, table.key.part)] = board
+        return dict(sorted(concerned.items()))
+
+    def _take(self, state: TenantState, key: BoardKey, board: Board) -> list[Row] | None:
+        """The rows that changed; None when the board has to be made whole instead."""
+        if self._live.get(key) != state.program_sequence:
+            if not self._is_new(state, board, key.period):
+                return None
+            self._live[key] = state.program_sequence
+        tables = [state.tables.get(TableKey("tally", item.metric, key.period)) for item in board.order]
+        first = tables[0]
+        return _rows(first, tables) if first is not None else []
+
+    def _is_new(self, state: TenantState, board: Board, period: str) -> bool:
+        """Whether everything the board has changed just now, so that publishing the changes publishes it all."""
+        if period in state.partial or BoardKey(state.tenant, board.name, period) in self._live:
+            return False
+        tables = [state.tables.get(TableKey("tally", item.metric, period)) for item in board.order]
+        return all(table is None or len(table) == len(table.changed) for table in tables)
+
+    async def _make_whole(self, state: TenantState, key: BoardKey, board: Board) -> None:
+        rows = await board_rows(self._book, state, board, key.period)
+        await self._boards.drop(key)
+        if rows:
+            await self._boards.publish(key, order_of(board), list(rows.values()))
+        self._live[key] = state.program_sequence
+
+
+def _rows(first: Table, tables: list[Table | None]) -> list[Row]:
+    """The rows whose scores changed. `first` says who is on the board at all."""
+    if len(tables) == 1:
+        return [Row(subject, (first[subject],), sequence) for subject, sequence in first.changed.items()]
+    reached: dict[str, int] = {}
+    for table in tables:
+        for subject, sequence in table.changed.items() if table is not None else ():
+            reached[subject] = max(sequence, reached.get(subject, 0))
+    others: list[dict[str, int]] = [table if table is not None else {} for table in tables[1:]]
+    return [
+        Row(subject, (first[subject], *(other.get(subject, 0) for other in others)), sequence)
+        for subject, sequence in reached.items()
+        if subject in first
+    ]

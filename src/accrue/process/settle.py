@@ -1,0 +1,129 @@
+"""What a settlement holds: every row that changed since the last checkpoint, with the position it reached."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Struct
+
+from accrue.book.base import (
+    AttributeRow,
+    AwardRow,
+    Checkpoint,
+    RepeatRun,
+    Segment,
+    Settlement,
+    StreakRow,
+    TallyRow,
+)
+from accrue.core.attribute import encode_plain
+from accrue.core.table import Table
+from accrue.process.outcome import Counts
+from accrue.process.world import World
+
+SLICE_ROWS = 4_000
+"""Rows made before the event loop gets its turn: about two milliseconds."""
+
+
+class Facts(Struct, frozen=True):
+    """The small facts of a checkpoint: what each tenant's events came to, and the end of the archive's chain (hex)."""
+
+    counts: dict[str, Counts]
+    archive: str
+
+
+class Pending(Struct):
+    """What was taken out of memory for a settlement and must be offered again if it fails."""
+
+    repeats: list[RepeatRun]
+    segments: list[Segment]
+
+
+async def build(world: World, before: Checkpoint, position: int, pending: Pending, archive: bytes) -> Settlement:
+    """Everything dirty as one settlement. The fold must stand still at `position` meanwhile.
+
+    Moves the dirty generation of every tenant to settling. The lists of `world` are left as they are: `clear` empties
+    them once the book has them.
+    """
+    rows: dict[str, list[object]] = {"tally": [], "award": [], "streak": [], "attribute": []}
+    made = 0
+    for state in world.tenants.values():
+        state.begin_settling()
+        for table in state.settling:
+            kept = rows[table.key.kind]
+            for row in _rows(table, state.settling[table]):
+                kept.append(row)
+                made += 1
+                if made % SLICE_ROWS == 0:
+                    await asyncio.sleep(0)
+    for index in world.indexes:
+        pending.repeats += index.freeze()
+    facts = Facts({tenant: msgspec.structs.replace(counts) for tenant, counts in world.counts.items()}, archive.hex())
+    return Settlement(
+        before=before,
+        after=msgspec.structs.replace(
+            before,
+            position=position,
+            log_time_us=world.log_time_us,
+            facts=msgspec.json.encode(facts).decode(),
+        ),
+        tallies=rows["tally"],  # type: ignore[arg-type]  # filled by kind
+        awards=rows["award"],  # type: ignore[arg-type]
+        streaks=rows["streak"],  # type: ignore[arg-type]
+        attributes=rows["attribute"],  # type: ignore[arg-type]
+        programs=list(world.programs),
+        periods=list(world.new_periods.values()),
+        results=list(world.results),
+        failed=list(world.failed),
+        conflicts=list(world.conflicts),
+        repeats=list(pending.repeats),
+        segments=list(pending.segments),
+    )
+
+
+def clear(world: World, settled: Settlement, pending: Pending) -> None:
+    """The book has it: forget what was only kept for it. What came meanwhile stays."""
+    del world.programs[: len(settled.programs)]
+    del world.results[: len(settled.results)]
+    del world.failed[: len(settled.failed)]
+    del world.conflicts[: len(settled.conflicts)]
+    for row in settled.periods:
+        if world.new_periods.get((row.tenant, row.period)) == row:
+            del world.new_periods[row.tenant, row.period]
+    del pending.repeats[: len(settled.repeats)]
+    del pending.segments[: len(settled.segments)]
+    for state in world.tenants.values():
+        state.settled()
+
+
+def put_back(world: World) -> None:
+    """The book has none of it: it is dirty again, and the next settlement offers it anew."""
+    for state in world.tenants.values():
+        state.settling_failed()
+
+
+def read_facts(checkpoint: Checkpoint) -> Facts:
+    """The facts of a checkpoint; empty ones for a new partition."""
+    return msgspec.json.decode(checkpoint.facts, type=Facts) if checkpoint.facts else Facts({}, "")
+
+
+def _rows(table: Table, dirty: dict[str, int]) -> Iterator[object]:
+    tenant, (kind, name, part) = table.tenant, table.key
+    if kind == "tally":
+        for subject, sequence in dirty.items():
+            yield TallyRow(tenant, name, part, subject, table[subject], sequence)
+    elif kind == "award":
+        for subject in dirty:
+            award = table[subject]
+            revoked = int(award.revoked)
+            yield AwardRow(tenant, name, part, subject, award.holder, award.time_us, award.sequence, revoked)
+    elif kind == "streak":
+        for subject in dirty:
+            streak = table[subject]
+            runs = msgspec.json.encode(streak).decode()
+            yield StreakRow(tenant, name, subject, streak.current, streak.longest, streak.last, runs)
+    else:
+        for subject in dirty:
+            yield AttributeRow(tenant, part, name, subject, encode_plain(table[subject]))

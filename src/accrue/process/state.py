@@ -1,0 +1,200 @@
+"""The state of one tenant in memory: a bounded cache over the book, plus everything that changed since.
+
+What is in a table is always at least as new as the book. A period is *partial* when the book may hold more of it
+than memory does; a subject is *known* in a partial period once everything the book has of it there was loaded.
+Until it is, no event that concerns it may be decided. A new day is not partial: memory has all of it, so nothing
+is ever looked up for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import msgspec
+
+from accrue.book.base import Cells
+from accrue.core.attribute import decode_plain
+from accrue.core.decide import Decide, Decider, DecodedEvent, Remembers
+from accrue.core.period import Moment
+from accrue.core.program import Program
+from accrue.core.streak import Streak
+from accrue.core.table import Award, Entry, Table, TableKey
+
+MOMENTS_BOUND_MAX = 4_096
+"""Functions are bound per moment; past this many they are bound anew."""
+
+
+class TenantState:
+    """Tables, what is known of them, and the functions bound to them."""
+
+    def __init__(self, tenant: str, program: Program, *, partial: Iterable[str], remembers: Remembers) -> None:
+        self.tenant = tenant
+        self.tables: dict[TableKey, Table] = {}
+        self.journal: list[Entry] = []
+        self.touched: set[Table] = set()
+        self.settling: dict[Table, dict[str, int]] = {}
+        self.settlements = 0
+        self.opened: list[str] = []
+        self.program_sequence = 0
+        self.partial = set(partial)
+        self._known: dict[str, set[str]] = {}
+        self._remembers = remembers
+        self._bound: dict[Moment, dict[str, Decide | None]] = {}
+        self._bound_by_ids: dict[tuple[str | None, ...], dict[str, Decide | None]] = {}
+        self._kinds: dict[str, str] = {}
+        self.use(program)
+
+    def use(self, program: Program) -> None:
+        """Decide by this program from now on. The tables stay: they hold facts, not rules."""
+        self.program = program
+        self.decider = Decider(self.tenant, program)
+        self.periods_used = program.kinds
+        self._unbind()
+
+    # --- deciding -----------------------------------------------------------------------------------------------
+
+    def functions(self, moment: Moment) -> dict[str, Decide | None]:
+        """The bound functions of a moment by event type, filled by `function`."""
+        found = self._bound.get(moment)
+        if found is None:
+            if len(self._bound) >= MOMENTS_BOUND_MAX:
+                self._unbind()
+            ids = tuple(moment.ids.get(kind) for kind in self.periods_used)
+            found = self._bound[moment] = self._bound_by_ids.setdefault(ids, {})
+            self._kinds.update((period, kind) for kind, period in moment.ids.items())
+        return found
+
+    def function(self, type: str, moment: Moment) -> Decide | None:
+        """The function for a type at a moment; None when nothing in the program listens to it."""
+        functions = self.functions(moment)
+        if type in functions:
+            return functions[type]
+        function = None
+        if type in self.decider.types or type.startswith("accrue.change/"):
+            function = self.decider.bind(
+                type, moment=moment, open=self.open, journal=self.journal, remembers=self._remembers
+            )
+        elif len(functions) >= len(self.decider.types) + MOMENTS_BOUND_MAX:
+            return None  # unknown types are the sender's words: remember a bounded number of them
+        functions[type] = function
+        return function
+
+    def open(self, key: TableKey) -> Table:
+        """The table of that key, made when it is new."""
+        table = self.tables.get(key)
+        if table is None:
+            table = self.tables[key] = Table(self.tenant, key)
+            if key.kind == "tally":
+                self.opened.append(key.part)
+        return table
+
+    def kind_of(self, period: str) -> str:
+        """Which kind of period an id is of, for example `week`."""
+        kind = self._kinds.get(period)
+        if kind is None:
+            kind = self._kinds[period] = self.program.calendar.parse(period).kind
+        return kind
+
+    # --- loading ------------------------------------------------------------------------------------------------
+
+    @property
+    def decoder(self) -> msgspec.json.Decoder[DecodedEvent]:
+        """Decodes events into what the program reads of them."""
+        return self.decider.decoder
+
+    def periods(self, moment: Moment) -> list[str]:
+        """The periods of a moment that the program looks at."""
+        return [moment.ids[kind] for kind in self.periods_used if kind in moment.ids]
+
+    def is_partial(self, moment: Moment) -> bool:
+        """Whether any of them may have to be loaded."""
+        return not self.partial.isdisjoint(self.periods(moment))
+
+    def unknown(self, subjects: Collection[str], moment: Moment) -> set[str]:
+        """Which of the subjects have to be loaded before an event at this moment can be decided."""
+        missing: set[str] = set()
+        for period in self.periods(moment):
+            if period in self.partial:
+                missing.update(set(subjects).difference(self._known.get(period, ())))
+        return missing
+
+    def fill(self, cells: Cells, subjects: Collection[str], periods: Collection[str]) -> None:
+        """Take in what the book knows of `subjects` in `periods`, except where memory is newer."""
+        known = {period: self._known.setdefault(period, set()) for period in periods if period in self.partial}
+        always = known.get("all", set())
+        for row in cells.tallies:
+            if row.period in known and row.subject not in known[row.period]:
+                dict.setdefault(self.open(TableKey("tally", row.metric, row.period)), row.subject, row.value)
+        for award in cells.awards:
+            if award.subject not in always:
+                value = Award(award.holder, award.time_us, award.sequence, bool(award.revoked))
+                dict.setdefault(self.open(TableKey("award", award.badge, award.level)), award.subject, value)
+        for streak in cells.streaks:
+            if streak.subject not in always:
+                kept = msgspec.json.decode(streak.runs, type=Streak)
+                dict.setdefault(self.open(TableKey("streak", streak.streak, "")), streak.subject, kept)
+        for attribute in cells.attributes:
+            if attribute.subject not in always:
+                plain = decode_plain(attribute.value)
+                key = TableKey("attribute", attribute.attribute, attribute.kind)
+                dict.setdefault(self.open(key), attribute.subject, plain)
+        for members in known.values():
+            members.update(subjects)
+
+    # --- generations --------------------------------------------------------------------------------------------
+
+    def begin_settling(self) -> None:
+        """The dirty generation becomes the settling one. The fold goes on in a new one."""
+        for table in self.tables.values():
+            if table.dirty:
+                self.settling[table] = table.dirty
+                table.dirty = {}
+
+    def settled(self) -> None:
+        """The book has the settling generation now."""
+        self.settlements += 1
+        self.settling.clear()
+
+    def settling_failed(self) -> None:
+        """The book has none of it: both generations are dirty again."""
+        for table, older in self.settling.items():
+            table.dirty = {**older, **table.dirty}
+        self.settling.clear()
+
+    def unsettled(self, table: Table) -> dict[str, int]:
+        """Subjects of a table that the book does not have yet, with the sequence of their last change."""
+        return {**self.settling.get(table, {}), **table.dirty, **table.changed}
+
+    # --- reading and evicting -----------------------------------------------------------------------------------
+
+    def of_subject(self, subject: str) -> Iterator[tuple[TableKey, object]]:
+        """Everything in memory about one subject."""
+        for key, table in self.tables.items():
+            if subject in table:
+                yield key, table[subject]
+
+    @property
+    def entries(self) -> int:
+        return sum(len(table) for table in self.tables.values())
+
+    def evict(self, warm: set[str]) -> None:
+        """Forget every subject that is not in `warm` and has nothing unsettled. The book has the rest.
+
+        Every period becomes partial here: from now on only the warm subjects are known in it.
+        """
+        keep = set(warm)
+        for table in self.tables.values():
+            keep.update(self.unsettled(table))
+        for table in self.tables.values():
+            for subject in [subject for subject in table if subject not in keep]:
+                del table[subject]
+        for period in {"all", *self._known, *(key.part for key in self.tables if key.kind == "tally")}:
+            known = self._known.get(period, set())
+            self._known[period] = known & keep if period in self.partial else set(keep)
+            self.partial.add(period)
+        self.tables = {key: table for key, table in self.tables.items() if table}
+        self._unbind()
+
+    def _unbind(self) -> None:
+        self._bound.clear()
+        self._bound_by_ids.clear()

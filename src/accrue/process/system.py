@@ -1,0 +1,176 @@
+"""The engine's own events: a new program, an adjustment, a score, the close of a period, the progress of an import.
+
+They stand in the log like any other, because the log must explain every number. They need more than the rules may
+touch, so they are applied one by one, here.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from accrue.book.base import Book, ProgramRow
+from accrue.core import event as events
+from accrue.core.arithmetic import Failure, decimal
+from accrue.core.decide import FAULTS
+from accrue.core.expression import nearest
+from accrue.core.program import ProgramError
+from accrue.core.reader import read
+from accrue.core.rule import Mode
+from accrue.core.table import TableKey, note, undo
+from accrue.errors import Rejected
+from accrue.process.close import close_period
+from accrue.process.outcome import APPLIED, FAILED, UNMATCHED
+from accrue.process.state import TenantState
+from accrue.process.world import World
+
+Data = TypeVar("Data")
+
+IMPORTS = TableKey("attribute", "import", "accrue")
+"""How far the import of a file has come: its digest -> JSON text. Kept for ever."""
+
+
+class ProgramData(Struct, frozen=True):
+    text: str
+    tzdata: str
+    semantics: int
+
+
+class AdjustData(Struct, frozen=True):
+    """A correction: `amount` may be negative; `reason` is for whoever asks why."""
+
+    metric: str
+    subject: str
+    amount: int | Decimal
+    reason: str
+
+
+class ScoreData(Struct, frozen=True):
+    metric: str
+    subject: str
+    value: int | Decimal
+    mode: Literal["set", "most", "least", "add"]
+
+
+class CloseData(Struct, frozen=True):
+    period: str
+
+
+class ImportData(Struct, frozen=True):
+    """`lines` of the file have been taken, with this event's record; `events` of them were good."""
+
+    digest: str
+    name: str
+    lines: int
+    events: int
+    complete: bool
+
+
+class _Event(Struct, frozen=True):
+    type: str
+    id: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class System:
+    """Applies the engine's own events to a `World`."""
+
+    def __init__(self, world: World, book: Book) -> None:
+        self._world = world
+        self._book = book
+
+    async def apply(self, tenant: str, line: bytes, time_us: int, sequence: int) -> int:
+        """Apply one event and return its outcome. One that cannot be applied is parked, like any other."""
+        event = msgspec.json.decode(line, type=_Event)
+        state = self._world.tenants.get(tenant)
+        try:
+            if event.type == events.PROGRAM:
+                self._program(tenant, _data(event, ProgramData), sequence)
+                return APPLIED
+            if state is None:
+                return UNMATCHED
+            match event.type:
+                case events.ADJUST:
+                    adjust = _data(event, AdjustData)
+                    await self._change(
+                        state, event, adjust.metric, "add", adjust.subject, adjust.amount, time_us, sequence
+                    )
+                case events.SCORE:
+                    score = _data(event, ScoreData)
+                    await self._change(
+                        state, event, score.metric, score.mode, score.subject, score.value, time_us, sequence
+                    )
+                case events.CLOSE:
+                    await close_period(self._world, self._book, state, _data(event, CloseData).period, sequence)
+                case events.IMPORTED:
+                    self._imported(state, _data(event, ImportData), sequence)
+                case _:
+                    return UNMATCHED
+        except (*FAULTS, Rejected, msgspec.MsgspecError) as fault:
+            self._world.park(tenant, sequence, event.id, fault, line)
+            return FAILED
+        return APPLIED
+
+    def _program(self, tenant: str, data: ProgramData, sequence: int) -> None:
+        """From the next event on this tenant's rules are these."""
+        try:
+            program = read(data.text)
+        except ProgramError as error:
+            raise Failure(f"the program cannot be read: {error.detail}") from error
+        version = self._world.versions.get(tenant, 0) + 1
+        self._world.versions[tenant] = version
+        self._world.programs.append(ProgramRow(tenant, version, sequence, data.text, data.tzdata, data.semantics))
+        state = self._world.use(tenant, program)
+        state.program_sequence = sequence
+
+    async def _change(
+        self,
+        state: TenantState,
+        event: _Event,
+        metric: str,
+        mode: Mode,
+        subject: str,
+        amount: int | Decimal,
+        time_us: int,
+        sequence: int,
+    ) -> None:
+        """Change one tally from outside the rules, with its floor and with the badges that follow from it."""
+        if metric not in state.program.metrics:
+            raise Failure(f"there is no metric {metric!r}{nearest(metric, list(state.program.metrics))}")
+        moment = state.program.calendar.moment(time_us)
+        missing = state.unknown([subject], moment)
+        if missing:
+            periods = state.periods(moment)
+            state.fill(await self._book.load(state.tenant, missing, periods), missing, periods)
+        decide = state.function(state.decider.change_type(metric, mode), moment)
+        assert decide is not None  # inner types are always bound
+        role = "object" if state.program.metrics[metric].kind == "object" else "owner"
+        inner = state.decider.event(type=event.type, id=event.id, value=amount, **{role: subject})
+        mark = len(state.journal)
+        try:
+            decide(inner, sequence, time_us, None, [])
+        except FAULTS:
+            undo(state.journal, mark)
+            raise
+        state.touched |= note(state.journal)
+
+    def _imported(self, state: TenantState, data: ImportData, sequence: int) -> None:
+        table = state.open(IMPORTS)
+        table[data.digest] = msgspec.json.encode(data).decode()
+        table.changed[data.digest] = sequence
+        state.touched.add(table)
+
+
+def next_program(body: bytes, lines: list[bytes], start: int) -> int:
+    """The index of the first line from `start` that may change the program; far away when there is none."""
+    marker = b'"' + events.PROGRAM.encode() + b'"'
+    if marker not in body:
+        return len(lines)
+    return next((at for at in range(start, len(lines)) if marker in lines[at]), len(lines))
+
+
+def _data(event: _Event, type: type[Data]) -> Data:
+    return msgspec.json.Decoder(type, float_hook=decimal).decode(event.data)

@@ -1,0 +1,264 @@
+"""The worker: owns one partition, folds its log, publishes, settles, closes periods.
+
+The steps, for each round of the loop:
+
+1. read the next records, bounded by bytes;
+2. decode them, and set aside repeats and conflicts;
+3. load what is not in memory from the book;
+4. decide, event by event, in order;
+5. publish what changed to the boards, at most once a tick;
+6. settle when it is time: everything dirty and the position, in one transaction, while the fold goes on;
+7. trim the log up to the checkpoint.
+
+Steps 2 to 4 are in fold.py. Start-up begins at the checkpoint and is nothing but this loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from contextlib import suppress
+
+import structlog
+from msgspec import Struct
+
+from accrue.boards.base import Boards
+from accrue.book.archive import GENESIS, SegmentBuilder
+from accrue.book.base import Book, Checkpoint, Settlement, Written
+from accrue.clock import Clock
+from accrue.core import record as records
+from accrue.core.reader import read
+from accrue.errors import AccrueError, Corrupt, Fenced, Unavailable
+from accrue.log.base import Log, Position
+from accrue.process import settle
+from accrue.process.fold import Fold
+from accrue.process.publish import Publisher
+from accrue.process.settle import Pending
+from accrue.process.world import Memory, World
+
+COMPRESS_IN_THREAD_BYTES_MIN = 64 * 1024
+OUTCOMES_SIZE_BYTES_MAX = 4 << 20
+RETRY_S = 1.0
+
+logger = structlog.get_logger("accrue.process")
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """When the worker does what. The units are in the names."""
+
+    tick_s: float = 0.025
+    settle_interval_s: float = 60.0
+    settle_dirty_rows: int = 400_000
+    settle_archive_bytes: int = 64 << 20
+    read_size_bytes: int = 4 << 20
+    entries_in_memory_max: int = 5_000_000
+
+
+class Worker:
+    """Folds one partition. Open it with `start`, then run `run` in a task until it is cancelled or raises."""
+
+    def __init__(
+        self, log: Log, book: Book, boards: Boards, clock: Clock, *, partition: int, memory: Memory, limits: Limits
+    ) -> None:
+        self._log, self._book, self._clock, self._limits = log, book, clock, limits
+        self._partition = partition
+        self.world = World(memory)
+        self.publisher = Publisher(self.world, boards, book)
+        self.position: Position = 0
+        self.written = Written(rows=0, transactions=0)
+        self._fold = Fold(self.world, book)
+        self._pending = Pending([], [])
+        self._segment = SegmentBuilder(partition)
+        self._archive = GENESIS
+        self._published: Position = 0
+        self._advanced = asyncio.Condition()
+        self._outcomes: OrderedDict[Position, bytes] = OrderedDict()
+        self._outcomes_size_bytes = 0
+        self._still = asyncio.Lock()  # held while a record is folded or a settlement is put together
+        self._settle_now = asyncio.Event()
+        self._settling = asyncio.Lock()
+        self._failed: BaseException | None = None
+
+    async def start(self, *, owner: str) -> None:
+        """Take the partition and remember what the book says. Raises `Corrupt` when log and book do not fit."""
+        self.checkpoint: Checkpoint = await self._book.claim(
+            self._partition, owner=owner, log_identity=self._log.identity
+        )
+        end = await self._log.end(self._partition)
+        if end < self.checkpoint.position:
+            raise Corrupt(
+                f"The log of partition {self._partition} ends at {end}, but {self.checkpoint.position} is settled "
+                "already: this is an older log. Put the newer one back; nothing was changed."
+            )
+        facts = settle.read_facts(self.checkpoint)
+        self._archive = bytes.fromhex(facts.archive) or GENESIS
+        world = self.world
+        world.counts = facts.counts
+        known = await self._book.start(self._partition)
+        for row in known.periods:
+            world.periods[row.tenant, row.period] = row
+        for program in known.programs:
+            world.versions[program.tenant] = program.version
+            partial = ["all", *(period for tenant, period in world.periods if tenant == program.tenant)]
+            state = world.use(program.tenant, read(program.text), partial=partial)
+            state.program_sequence = program.sequence
+        indexes = {index.name: index for index in world.indexes}
+        async for run in known.repeats:
+            indexes[run.index].load(run)
+        if self.checkpoint.position:
+            world.advance(self.checkpoint.log_time_us)
+        self.position = self._published = self.checkpoint.position
+
+    async def run(self) -> None:
+        """Fold, publish and settle until cancelled. Raises what made it stop: then nothing more is folded."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._fold_records())
+                tasks.create_task(self._publish_ticks())
+                tasks.create_task(self._settle_in_time())
+        except BaseExceptionGroup as group:
+            self._failed = group.exceptions[0]
+            async with self._advanced:
+                self._advanced.notify_all()
+            raise group.exceptions[0] from None
+
+    # --- what others wait for -------------------------------------------------------------------------------------
+
+    async def applied(self, position: Position, *, timeout_s: float) -> None:
+        """Return once the boards show everything up to `position`. Raises `Unavailable` after `timeout_s`."""
+        if self._published >= position:
+            return
+        try:
+            async with asyncio.timeout(timeout_s), self._advanced:
+                await self._advanced.wait_for(lambda: self._published >= position or self._failed is not None)
+        except TimeoutError:
+            raise Unavailable(f"Position {position} is not applied yet; the boards are at {self._published}.") from None
+        if self._failed is not None:
+            raise Unavailable("The worker has stopped; see the server's log.") from self._failed
+
+    def outcomes(self, position: Position) -> bytes | None:
+        """What became of the events of a recent record; None when that is no longer remembered."""
+        return self._outcomes.get(position)
+
+    async def settle(self) -> None:
+        """Settle now. Raises what the book raises; then everything is still dirty."""
+        await self.publisher.publish()
+        async with self._settling:
+            async with self._still:
+                before, position = self.checkpoint, self.position
+                if position == before.position:
+                    return
+                self._finish_segment()
+                settlement = await settle.build(self.world, before, position, self._pending, self._archive)
+            await self._commit(settlement)
+        await self._make_room(settlement)
+        await self._log.trim(self._partition, up_to=position)
+
+    # --- the steps ------------------------------------------------------------------------------------------------
+
+    async def _fold_records(self) -> None:
+        while True:
+            # 1. read
+            found = await self._log.read(
+                self._partition, after=self.position, size_bytes_max=self._limits.read_size_bytes
+            )
+            for position, data in found:
+                async with self._still:
+                    await self._fold_record(position, data)
+                await self._hold_back()
+                await asyncio.sleep(0)
+
+    async def _fold_record(self, position: Position, data: bytes) -> None:
+        record = records.decode(data)
+        if len(data) < COMPRESS_IN_THREAD_BYTES_MIN:
+            self._segment.add(position, data, events=record.events)
+            outcomes = await self._fold.apply(position, record)  # 2. to 4.
+        else:
+            packing = asyncio.ensure_future(asyncio.to_thread(self._segment.add, position, data, events=record.events))
+            outcomes = await self._fold.apply(position, record)
+            await packing
+        if self._segment.is_full:
+            self._finish_segment()
+        self.position = position
+        self._remember(position, outcomes)
+
+    async def _publish_ticks(self) -> None:
+        while True:
+            # 5. publish
+            position = self.position
+            if position > self._published:
+                await self.publisher.publish()
+                self._published = position
+                async with self._advanced:
+                    self._advanced.notify_all()
+            await asyncio.sleep(self._limits.tick_s)
+
+    async def _settle_in_time(self) -> None:
+        while True:
+            self._settle_now.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.settle_interval_s):
+                    await self._settle_now.wait()
+            # 6. settle, 7. trim
+            try:
+                await self.settle()
+            except (Fenced, Corrupt):
+                raise
+            except AccrueError as error:
+                logger.warning("settling failed; everything stays dirty", reason=error.detail)
+                await asyncio.sleep(RETRY_S)
+                self._settle_now.set()
+
+    async def _commit(self, settlement: Settlement) -> None:
+        try:
+            written = await self._book.settle(settlement)
+        except BaseException:
+            settle.put_back(self.world)
+            raise
+        settle.clear(self.world, settlement, self._pending)
+        self.checkpoint = settlement.after
+        self.written = Written(
+            rows=self.written.rows + written.rows, transactions=self.written.transactions + written.transactions
+        )
+
+    async def _hold_back(self) -> None:
+        """Ask for a settlement when enough is dirty, and wait for one when there is twice that."""
+        limits = self._limits
+        dirty = self._dirty_rows()
+        waiting = self._segment.content_size_bytes + sum(len(segment.data) for segment in self._pending.segments)
+        if dirty >= limits.settle_dirty_rows or waiting >= limits.settle_archive_bytes:
+            self._settle_now.set()
+        while (
+            self._dirty_rows() >= 2 * limits.settle_dirty_rows
+            or self._segment.content_size_bytes >= 2 * limits.settle_archive_bytes
+        ):
+            await asyncio.sleep(self._limits.tick_s)
+
+    def _dirty_rows(self) -> int:
+        return sum(
+            len(table.dirty) + len(table.changed)
+            for state in self.world.tenants.values()
+            for table in state.tables.values()
+        )
+
+    def _finish_segment(self) -> None:
+        if not self._segment.is_empty:
+            segment = self._segment.finish(previous=self._archive)
+            self._pending.segments.append(segment)
+            self._archive = segment.digest
+            self._segment = SegmentBuilder(self._partition)
+
+    async def _make_room(self, settlement: Settlement) -> None:
+        """Forget what is clean and was not touched by this settlement, when memory holds too much."""
+        if sum(state.entries for state in self.world.tenants.values()) <= self._limits.entries_in_memory_max:
+            return
+        warm = {row.subject for row in settlement.tallies}
+        async with self._still:
+            for state in self.world.tenants.values():
+                state.evict(warm)
+
+    def _remember(self, position: Position, outcomes: bytes) -> None:
+        self._outcomes[position] = outcomes
+        self._outcomes_size_bytes += len(outcomes)
+        while self._outcomes_size_bytes > OUTCOMES_SIZE_BYTES_MAX:
+            self._outcomes_size_bytes -= len(self._outcomes.popitem(last=False)[1])

@@ -1,0 +1,104 @@
+"""Everything the fold of one partition knows: tenants, what was seen, and what waits for the next settlement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from accrue.book.base import ConflictRow, FailedRow, PeriodRow, ProgramRow, ResultRow
+from accrue.core.decide import DecodedEvent, Remembers
+from accrue.core.program import Program
+from accrue.process.outcome import Counts
+from accrue.process.repeats import RepeatIndex
+from accrue.process.state import TenantState
+
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+REASON_CHARACTERS_MAX = 500
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """How long and how much the repeat indexes remember.
+
+    `repeat_window_us`: an event id, in log time. `once_window_us`: what `once` rules saw of an hour, day, week or
+    month. What a rule saw of a year, of a named range, or once at all is remembered for ever.
+    """
+
+    repeat_window_us: int = DAY_US
+    once_window_us: int = 40 * DAY_US
+    size_bytes_max: int = 512 << 20
+
+
+class World:
+    """The state of a partition between two records, besides the position."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.log_time_us = 0
+        self.tenants: dict[str, TenantState] = {}
+        self.counts: dict[str, Counts] = {}
+        self.versions: dict[str, int] = {}
+        self.periods: dict[tuple[str, str], PeriodRow] = {}
+        self.repeats = _index("events", memory.repeat_window_us, memory)
+        self.once_lately = _index("once", memory.once_window_us, memory)
+        self.once_ever = _index("once-ever", None, memory)
+        self.bare_decoder = msgspec.json.Decoder(DecodedEvent)
+        # What the next settlement writes besides the tables:
+        self.failed: list[FailedRow] = []
+        self.conflicts: list[ConflictRow] = []
+        self.programs: list[ProgramRow] = []
+        self.results: list[ResultRow] = []
+        self.new_periods: dict[tuple[str, str], PeriodRow] = {}
+
+    @property
+    def indexes(self) -> tuple[RepeatIndex, ...]:
+        return (self.repeats, self.once_lately, self.once_ever)
+
+    def advance(self, log_time_us: int) -> None:
+        """A record begins: log time moves on, and what is older than a window is forgotten."""
+        self.log_time_us = log_time_us
+        for index in self.indexes:
+            index.advance(log_time_us)
+
+    def remembers(self) -> Remembers:
+        return Remembers(lately=self.once_lately.seen, ever=self.once_ever.seen)
+
+    def remember_once(self, marks: Sequence[tuple[bytes, bool]]) -> None:
+        """What the `once` rules of an event that succeeded have now seen: (key, for ever?)."""
+        for key, ever in marks:
+            (self.once_ever if ever else self.once_lately).add(key, 0)
+
+    def counts_of(self, tenant: str) -> Counts:
+        return self.counts.setdefault(tenant, Counts())
+
+    def park(self, tenant: str, sequence: int, event_id: str, fault: Exception, body: bytes) -> None:
+        """Keep a failed event whole, with the reason."""
+        reason = str(fault)[:REASON_CHARACTERS_MAX] or type(fault).__name__
+        self.failed.append(FailedRow(tenant, sequence, event_id, reason, body.decode()))
+
+    def use(self, tenant: str, program: Program, *, partial: Sequence[str] = ()) -> TenantState:
+        """Let a tenant's events be decided by this program from now on."""
+        state = self.tenants.get(tenant)
+        if state is None:
+            state = TenantState(tenant, program, partial=partial, remembers=self.remembers())
+            self.tenants[tenant] = state
+        else:
+            state.use(program)
+        return state
+
+    def note_periods(self) -> None:
+        """Remember when a period was first seen, so that it can be closed."""
+        for tenant, state in self.tenants.items():
+            for period in state.opened:
+                if (tenant, period) not in self.periods:
+                    self.put_period(PeriodRow(tenant, period, self.log_time_us, 0))
+            state.opened.clear()
+
+    def put_period(self, row: PeriodRow) -> None:
+        self.periods[row.tenant, row.period] = self.new_periods[row.tenant, row.period] = row
+
+
+def _index(name: str, window_us: int | None, memory: Memory) -> RepeatIndex:
+    bucket_us = DAY_US if window_us is None else max(window_us // 24, 1)
+    return RepeatIndex(name, window_us=window_us, bucket_us=bucket_us, size_bytes_max=memory.size_bytes_max)
