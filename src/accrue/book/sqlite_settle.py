@@ -20,6 +20,9 @@ from accrue.errors import Corrupt, Fenced
 ROWS_PER_CHUNK = 10_000
 """Rows encoded in one go, holding the interpreter lock: about 1 ms, and some 800 kB of JSON."""
 
+TEXT_ROWS_PER_CHUNK = 2_000
+"""The same for rows that carry some text of unknown length."""
+
 LONG_ROWS_PER_CHUNK = 50
 """The same for rows that carry a whole event or a program (tens of kilobytes each)."""
 
@@ -98,11 +101,11 @@ _SQL = load_queries("settle.sql")
 _TABLES = (
     _Table("tallies", _SQL["write_tallies"], ROWS_PER_CHUNK),
     _Table("awards", _SQL["write_awards"], ROWS_PER_CHUNK),
-    _Table("streaks", _SQL["write_streaks"], ROWS_PER_CHUNK),
-    _Table("attributes", _SQL["write_attributes"], ROWS_PER_CHUNK),
+    _Table("streaks", _SQL["write_streaks"], TEXT_ROWS_PER_CHUNK),
+    _Table("attributes", _SQL["write_attributes"], TEXT_ROWS_PER_CHUNK),
     _Table("programs", _SQL["write_programs"], LONG_ROWS_PER_CHUNK),
     _Table("periods", _SQL["write_periods"], ROWS_PER_CHUNK),
-    _Table("results", _SQL["write_results"], ROWS_PER_CHUNK),
+    _Table("results", _SQL["write_results"], TEXT_ROWS_PER_CHUNK),
     _Table("failed", _SQL["write_failed"], LONG_ROWS_PER_CHUNK),
     _Table("conflicts", _SQL["write_conflicts"], LONG_ROWS_PER_CHUNK),
 )

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any
 
 from accrue.core import expression, period
@@ -309,7 +310,7 @@ class _Reader:
             levels: dict[str, Expression] = {}
             for level, condition in written.items() if isinstance(written, dict) else ():
                 key = "when" if "when" in table else "levels"
-                checked = self._parsed(condition, key, lambda path: self._names.in_badge(path, kind))
+                checked = self._parsed(condition, key, partial(self._names.in_badge, kind=kind))
                 if checked is not None:
                     if not any(
                         isinstance(self._names.in_badge(path, kind), TallyOf) or path[0] in ("streak", "longest")

@@ -106,7 +106,7 @@ def put_back(world: World) -> None:
 
 def read_facts(checkpoint: Checkpoint) -> Facts:
     """The facts of a checkpoint; empty ones for a new partition."""
-    return msgspec.json.decode(checkpoint.facts, type=Facts) if checkpoint.facts else Facts({}, "")
+    return msgspec.json.decode(checkpoint.facts, type=Facts) if checkpoint.position else Facts({}, "")
 
 
 def _rows(table: Table, dirty: dict[str, int]) -> Iterator[object]:

@@ -144,10 +144,10 @@ class TenantState:
     # --- generations --------------------------------------------------------------------------------------------
 
     def begin_settling(self) -> None:
-        """The dirty generation becomes the settling one. The fold goes on in a new one."""
+        """Everything the book does not have becomes the settling generation. The fold goes on in a new one."""
         for table in self.tables.values():
-            if table.dirty:
-                self.settling[table] = table.dirty
+            if table.dirty or table.changed:
+                self.settling[table] = {**table.dirty, **table.changed}
                 table.dirty = {}
 
     def settled(self) -> None:

@@ -1,11 +1,16 @@
 """Archive segments: what is packed comes back, and whatever was changed is noticed."""
 
+from hashlib import blake2b
+from struct import pack as binary
+
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from accrue.book import archive
 from accrue.book.archive import GENESIS, SegmentBuilder, check_chain, pack, unpack
+from accrue.book.base import Segment
 from accrue.errors import Corrupt
 
 RECORDS = [(3, b'{"id":"a"}' * 40), (4, b""), (900, bytes(range(256)))]
@@ -13,6 +18,16 @@ RECORDS = [(3, b'{"id":"a"}' * 40), (4, b""), (900, bytes(range(256)))]
 
 def packed(records=RECORDS, *, previous=GENESIS, level=3, partition=2):
     return pack(records, partition=partition, events=7, previous=previous, level=level)
+
+
+def handmade(records, *, previous=GENESIS):
+    """A segment of partition 2 with 7 events, made from the words of the format's description alone."""
+    content = b"".join(binary(">QI", position, len(record)) + record for position, record in records)
+    first, last = records[0][0], records[-1][0]
+    hashed = content + previous + binary(">qqqq", 2, first, last, 7)
+    digest = blake2b(hashed, digest_size=32, person=b"accrue-segment-1").digest()
+    data = b"ACRS" + binary(">BQ", 1, len(content)) + zstandard.compress(content)
+    return Segment(2, first, last, 7, digest, previous, data)
 
 
 def chain():
@@ -47,6 +62,30 @@ def test_the_digest_does_not_depend_on_how_hard_it_was_compressed():
     assert quick.data != hard.data
     assert quick.digest == hard.digest
     assert unpack(quick) == unpack(hard) == records
+
+
+def test_the_format_is_what_its_description_says():
+    assert unpack(handmade(RECORDS)) == RECORDS
+    assert handmade(RECORDS).digest == packed().digest
+
+
+def test_positions_inside_a_segment_must_grow():
+    with pytest.raises(Corrupt, match="do not grow"):
+        unpack(handmade([(1, b""), (3, b""), (2, b""), (4, b"")]))
+
+
+def test_a_previous_digest_of_another_length_is_refused():
+    """Else bytes could move between the content and the digest beside it without changing the hash."""
+    with pytest.raises(Corrupt, match="previous digest should be 32 bytes"):
+        unpack(handmade(RECORDS, previous=bytes(33)))
+
+
+def test_a_record_that_is_cut_off_is_refused():
+    whole = handmade([(1, b"one")])
+    for content in (binary(">QI", 1, 4) + b"one", binary(">QI", 1, 0)[:-1]):
+        data = b"ACRS" + binary(">BQ", 1, len(content)) + zstandard.compress(content)
+        with pytest.raises(Corrupt, match="cut off"):
+            unpack(whole._replace(data=data))
 
 
 def test_the_format_does_not_change_by_accident():

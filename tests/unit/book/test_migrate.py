@@ -133,6 +133,12 @@ def test_a_sqlite_file_without_an_application_is_refused(path):
     refused(path, match="not this kind of Accrue file")
 
 
+def test_an_empty_file_that_another_application_has_claimed_is_refused(path):
+    execute(path, "PRAGMA application_id = 77")
+
+    refused(path, match="not this kind of Accrue file")
+
+
 def test_a_file_without_its_table_of_migrations_is_refused(path):
     applied(path, [ONE])
     execute(path, "DROP TABLE migrations")

@@ -178,12 +178,11 @@ async def test_a_damaged_file_is_noticed_when_it_is_read(path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
 
+    damaged = await open_log(path)
+
     with pytest.raises(Corrupt):
-        damaged = await open_log(path)
-        try:
-            await damaged.read(0, after=0, size_bytes_max=ROOM)
-        finally:
-            await damaged.close()
+        await damaged.read(0, after=0, size_bytes_max=ROOM)
+    await damaged.close()
 
 
 # Faults of the disk. A limit on the size of files makes real writes fail with a real error.

@@ -94,12 +94,12 @@ def _read_line(number: int, line: bytes, digest: str) -> Line:
     return Line(number, msgspec.json.encode(event))
 
 
-_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_ORIGIN = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
 def _path(target: str) -> str:
     """The path of a request target; a proxy's target begins with scheme and host."""
-    return re.split(r"[?#]", _ORIGIN.sub("", target, count=1) if "://" in target else target, maxsplit=1)[0] or "/"
+    return re.split("[?#]", _ORIGIN.sub("", target), maxsplit=1)[0] or "/"
 
 
 def _fitting(subject: str) -> str:

@@ -22,7 +22,7 @@ Indexes = NDArray[np.intp]
 
 BITS_PER_ENTRY = 18
 FALSE_POSITIVES_MAX = 1 / 1_000
-"""The share of absent keys that a full filter says "look" to stays below this (simulated: 1 in 1,600)."""
+"""The share of absent keys that a full filter says "look" to stays below this (measured: 1 in 1,370)."""
 
 # Two bits for each 12 bits of the key. A table of all pieces is faster than shifting, also in plain Python.
 _PIECE = 0xFFF
@@ -88,7 +88,8 @@ class Filter:
         at = self._at(keys.place)
         some = np.flatnonzero(self._words.take(at) & keys.first_bits == keys.first_bits)
         bits = keys.second_bits.take(some)
-        return some[self._words.take(at.take(some) ^ keys.step.take(some)) & bits == bits]
+        at = at.take(some) ^ keys.step.take(some)
+        return some.compress(self._words.take(at) & bits == bits)
 
     def maybe_one(self, high: int, low: int) -> bool:
         """The same for one key, where setting up a batch would cost more than the test."""
@@ -103,7 +104,8 @@ class Filter:
     def _at(self, places: Words) -> Indexes:
         # A multiplication spreads 32 bits evenly over any number of words. Both factors are below 2^32.
         at: Words = (places * self._count) >> _HALF
-        return at.view(np.intp)
+        indexes: Indexes = at.view(np.intp)
+        return indexes
 
 
 def _bits(low: Words, shift: int) -> Words:
