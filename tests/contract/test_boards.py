@@ -367,6 +367,7 @@ async def test_limits_and_offsets_out_of_range_are_answered(
 
     assert subjects(page.standings) == expected
     assert page.members == 3
+    assert (page.cursor is not None) == (page.standings != [] and page.standings[-1].place < 3)
 
 
 async def test_around_with_nothing_before_or_after_is_the_member_alone(make: Make) -> None:

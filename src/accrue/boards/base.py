@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from accrue.core.ranking import Order, Row, Standing, Style
 
+
 class BoardKey(NamedTuple):
     """One board in one period of one tenant."""
 
@@ -41,9 +42,7 @@ class RankOf(Struct, frozen=True):
 class Boards(Protocol):
     """Ordered members of every board. All reads of one answer come from one snapshot."""
 
-    async def publish(
-        self, key: BoardKey, order: Order, rows: Sequence[Row], *, removed: Sequence[str] = ()
-    ) -> None:
+    async def publish(self, key: BoardKey, order: Order, rows: Sequence[Row], *, removed: Sequence[str] = ()) -> None:
         """Set these rows, absolutely, and drop the members in `removed`. Creates the board when it is new."""
         ...
 
@@ -61,15 +60,11 @@ class Boards(Protocol):
         """
         ...
 
-    async def around(
-        self, key: BoardKey, subject: str, *, before: int, after: int, style: Style, now_us: int
-    ) -> Page:
+    async def around(self, key: BoardKey, subject: str, *, before: int, after: int, style: Style, now_us: int) -> Page:
         """The rows just above and below one member, with it. Raises `NotFound` when it is not on the board."""
         ...
 
-    async def ranks(
-        self, key: BoardKey, subjects: Sequence[str], *, style: Style, now_us: int
-    ) -> list[RankOf]:
+    async def ranks(self, key: BoardKey, subjects: Sequence[str], *, style: Style, now_us: int) -> list[RankOf]:
         """Where these stand, best first; those not on the board are left out."""
         ...
 

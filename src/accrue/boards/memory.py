@@ -37,7 +37,7 @@ from accrue.core.ranking import Order, Row, Style
 from accrue.errors import Gone, NotFound, Rejected
 
 SMALL_MEMBERS_MAX = 20_000
-"""Up to this many members a board is sorted on the spot; that takes 1-2 ms."""
+"""Up to this many members a board is sorted on the spot: 1 ms, 4 when most are tied to the id."""
 REFRESH_INTERVAL_US = 1_000_000
 """A larger board is sorted again at most this often."""
 STALE_US_MAX = 10_000_000
@@ -199,7 +199,7 @@ class MemoryBoards:
     async def _snapshot(self, board: _Board, now_us: int) -> Snapshot:
         """The snapshot to answer from: a new one where the policy on top of this module says so."""
         current = board.current
-        if current is not None and not board.changed:
+        if current is not None and not board.changed and board.sorting is None:
             return current
         # A clock that was set back makes the age negative; such a snapshot counts as old.
         age_us = math.inf if current is None or now_us < current.as_of_us else now_us - current.as_of_us

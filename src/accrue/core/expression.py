@@ -85,7 +85,7 @@ class Expression:
 
 def parse(text: str) -> Expression:
     """Check a text. Raises `ExpressionError`."""
-    text = text.strip()
+    text = text.strip().replace("\r", " ").replace("\n", " ")  # a long one may stand on several lines
     if not text:
         raise ExpressionError("an expression is empty")
     if len(text) > CHARACTERS_MAX:

@@ -140,6 +140,21 @@ class Calendar:
                 return period
         return self._parse_range(period_id)
 
+    def named(self, kind: str, ordinal: int) -> str | None:
+        """The id of the period of a dated kind or a range with that ordinal; None for hours, which only have times."""
+        if kind == "day":
+            return date.fromordinal(ordinal).isoformat()
+        if kind == "week":
+            year, week, _ = date.fromordinal(ordinal * 7 + 1).isocalendar()
+            return f"{year:04}-W{week:02}"
+        if kind == "month":
+            year, month = divmod(ordinal - 1, 12)
+            return f"{year:04}-{month + 1:02}"
+        if kind == "year":
+            return f"{ordinal:04}"
+        spans = self._ranges.get(kind, [])
+        return spans[ordinal].id if 0 <= ordinal < len(spans) else None
+
     def _find(self, time_us: int) -> Moment:
         """A moment that no bucket holds. No period begins inside an hour, so the hour decides them all."""
         _check(time_us)

@@ -7,13 +7,15 @@ in the log carries; two programs with the same three behave the same for ever.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TypeVar
 
 from msgspec import Struct
 
 from accrue.core.meaning import Names
 from accrue.core.period import Calendar
 from accrue.core.rule import Badge, Board, Cap, Metric, Rule, Streak, Tables
-from accrue.errors import Rejected
+from accrue.errors import NotFound, Rejected
 
 SEMANTICS = 1
 """Raised when the same text would mean something else."""
@@ -68,6 +70,25 @@ class Program(Struct, frozen=True, kw_only=True):
         used.update(word for rule in self.rules for word in rule.once)
         return tuple(kind for kind in self.calendar.kinds if kind in used)
 
+    def board(self, name: str) -> Board:
+        """The board of that name. Raises `NotFound` naming the nearest."""
+        return _found(self.boards, name, "board")
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name. Raises `NotFound` naming the nearest."""
+        return _found(self.metrics, name, "metric")
+
     def boards_on(self, metric: str) -> list[Board]:
         """The boards whose rows change when this metric changes."""
         return [board for board in self.boards.values() if any(key.metric == metric for key in board.order)]
+
+
+Named = TypeVar("Named")
+
+
+def _found(named: Mapping[str, Named], name: str, what: str) -> Named:
+    if name not in named:
+        close = get_close_matches(name, list(named), n=1)
+        known = "" if close else f" There are {', '.join(named) or 'none'}."
+        raise NotFound(f"There is no {what} {name!r}.{known}", field=what, nearest=close[0] if close else None)
+    return named[name]

@@ -30,9 +30,7 @@ class Log(Protocol):
         """
         ...
 
-    async def read(
-        self, partition: int, *, after: Position, size_bytes_max: int
-    ) -> list[tuple[Position, bytes]]:
+    async def read(self, partition: int, *, after: Position, size_bytes_max: int) -> list[tuple[Position, bytes]]:
         """The records after a position, in order: at least one, then as many as fit in `size_bytes_max`.
 
         Waits while there is none. Raises `Corrupt` when a record after `after` was already trimmed,

@@ -118,6 +118,12 @@ class TenantState:
                 missing.update(set(subjects).difference(self._known.get(period, ())))
         return missing
 
+    def lacks(self, subject: str, periods: Collection[str]) -> bool:
+        """Whether the book may know something of the subject that memory does not."""
+        return any(
+            period in self.partial and subject not in self._known.get(period, ()) for period in ("all", *periods)
+        )
+
     def fill(self, cells: Cells, subjects: Collection[str], periods: Collection[str]) -> None:
         """Take in what the book knows of `subjects` in `periods`, except where memory is newer."""
         known = {period: self._known.setdefault(period, set()) for period in periods if period in self.partial}

@@ -31,6 +31,7 @@ from accrue.core.reader import read
 from accrue.errors import AccrueError, Corrupt, Fenced, Unavailable
 from accrue.log.base import Log, Position
 from accrue.process import settle
+from accrue.process.base import Status
 from accrue.process.fold import Fold
 from accrue.process.publish import Publisher
 from accrue.process.settle import Pending
@@ -78,6 +79,7 @@ class Worker:
         self._settle_now = asyncio.Event()
         self._settling = asyncio.Lock()
         self._failed: BaseException | None = None
+        self._trouble: str | None = None
 
     async def start(self, *, owner: str) -> None:
         """Take the partition and remember what the book says. Raises `Corrupt` when log and book do not fit."""
@@ -139,6 +141,24 @@ class Worker:
     def outcomes(self, position: Position) -> bytes | None:
         """What became of the events of a recent record; None when that is no longer remembered."""
         return self._outcomes.get(position)
+
+    def status(self) -> Status:
+        """How it is doing; for metrics, /readyz and people."""
+        world = self.world
+        return Status(
+            position=self.position,
+            published=self._published,
+            settled=self.checkpoint.position,
+            events=world.counts,
+            rows_written=self.written.rows,
+            settlements=self.written.transactions,
+            dirty_rows=self._dirty_rows(),
+            entries_in_memory=sum(state.entries for state in world.tenants.values()),
+            repeats_remembered=world.repeats.entries,
+            repeats_size_bytes=sum(index.size_bytes for index in world.indexes),
+            repeat_window_us=world.repeats.effective_window_us,
+            failing=str(self._failed) if self._failed else self._trouble,
+        )
 
     async def settle(self) -> None:
         """Settle now. Raises what the book raises; then everything is still dirty."""
@@ -205,6 +225,7 @@ class Worker:
             except (Fenced, Corrupt):
                 raise
             except AccrueError as error:
+                self._trouble = f"settling fails: {error.detail}"
                 logger.warning("settling failed; everything stays dirty", reason=error.detail)
                 await asyncio.sleep(RETRY_S)
                 self._settle_now.set()
@@ -217,6 +238,7 @@ class Worker:
             raise
         settle.clear(self.world, settlement, self._pending)
         self.checkpoint = settlement.after
+        self._trouble = None
         self.written = Written(
             rows=self.written.rows + written.rows, transactions=self.written.transactions + written.transactions
         )

@@ -20,7 +20,7 @@ def in_order(rows: list[Row], order: Order) -> list[str]:
     """The subjects as `arranged` orders the rows. Slots are given backwards, to tell them from rows."""
     names = [row.subject for row in reversed(rows)]
     slots = np.arange(len(rows))[::-1].copy()
-    scores = np.array([row.scores for row in rows], dtype=np.int64).reshape(len(rows), -1).T
+    scores = np.array([row.scores for row in rows], dtype=np.int64).reshape(len(rows), len(order.descending)).T
     reached = np.array([row.reached for row in rows], dtype=np.int64)
     return [rows[at].subject for at in arranged(scores, reached, order, slots, names).tolist()]
 

@@ -21,7 +21,7 @@ SIZE_BYTES = snapshot(0).size_bytes
 
 def epochs(kept: Kept, board: int, last: int = 9) -> list[int]:
     """The epochs kept, without using them."""
-    found = []
+    found: list[int] = []
     while (epoch := kept.oldest(board)) is not None and len(found) < last:
         found.append(epoch)
         kept._release(board, epoch)
@@ -56,6 +56,17 @@ def test_all_boards_together_stay_within_the_size() -> None:
 
     assert epochs(kept, 7) == [3]
     assert epochs(kept, 8) == [2]
+
+
+def test_the_board_that_is_paged_through_stays() -> None:
+    kept = Kept(snapshots_max=9, size_bytes_max=2 * SIZE_BYTES)
+    kept.put(7, snapshot(1))
+    kept.put(8, snapshot(2))
+
+    assert kept.get(7, 1) is not None
+    kept.put(9, snapshot(3))
+
+    assert (epochs(kept, 7), epochs(kept, 8), epochs(kept, 9)) == ([1], [], [3])
 
 
 def test_one_that_is_too_large_does_not_push_out_the_others() -> None:

@@ -52,7 +52,7 @@ class Sorts:
 
     def taken(self, columns: Columns, order: Order, *, names: list[str], epoch: int, as_of_us: int) -> Snapshot:
         self.begun += 1
-        self.may_end.wait()
+        assert self.may_end.wait(timeout=5), "a failed test never let the sort end"
         if self.fails:
             raise MemoryError
         return taken(columns, order, names=names, epoch=epoch, as_of_us=as_of_us)
@@ -183,13 +183,15 @@ async def test_a_cancelled_read_leaves_the_sort_to_the_next_one(sorts: Sorts) ->
 async def test_a_failed_sort_is_the_readers_error_and_tried_again(sorts: Sorts) -> None:
     boards = large()
     await publish(boards, ada=1)
+    await page(boards, now_us=0)
+    await publish(boards, ada=2)
     sorts.fails = True
     with pytest.raises(MemoryError):
-        await page(boards, now_us=0)
+        await page(boards, now_us=LATER_US)
 
     sorts.fails = False
 
-    assert shown(await page(boards, now_us=1)) == {"ada": 1}
+    assert shown(await page(boards, now_us=LATER_US)) == {"ada": 2}
 
 
 async def test_dropping_and_closing_during_a_sort_leave_nothing_behind(sorts: Sorts) -> None:
@@ -258,6 +260,19 @@ async def test_kept_snapshots_stay_within_their_size() -> None:
 
     with pytest.raises(Gone):
         await page(boards, now_us=1, cursor=cursor)
+
+
+async def test_a_dropped_board_gives_the_room_of_its_snapshots_back() -> None:
+    boards = MemoryBoards(instance="one")
+    for score in range(3):
+        await publish(boards, ada=100, bob=score)
+        await page(boards, now_us=score, limit=1)
+    number = boards._tenants["club"][KEY].number
+    assert boards._kept.oldest(number) is not None
+
+    await boards.drop(KEY)
+
+    assert boards._kept.oldest(number) is None
 
 
 async def test_members_that_come_and_go_unread_do_not_pile_up() -> None:

@@ -18,6 +18,8 @@ from accrue.log.memory import MemoryLog
 START_US = 1_700_000_000_000_000
 HOUR_US = 3_600_000_000
 ROOM = 64 << 20
+WAIT_S_MAX = 10
+"""Only so that a submitter that is never answered fails its test instead of hanging it."""
 
 
 class GatedLog(MemoryLog):
@@ -70,10 +72,12 @@ def batch(tenant: str, *ids: str, stamps: dict[int, Stamp] | None = None) -> Bat
 
 @asynccontextmanager
 async def running(commit: GroupCommit) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.ensure_future(commit.run())
-    yield task
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    """`run` in a task, until the block ends."""
+    async with asyncio.timeout(WAIT_S_MAX):
+        task = asyncio.ensure_future(commit.run())
+        yield task
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def group_commit(log: MemoryLog, *, last_log_time_us: int = 0, limits: CommitLimits | None = None) -> GroupCommit:
@@ -170,6 +174,8 @@ async def test_a_record_holds_no_more_events_than_its_limit() -> None:
         waiting = submitting(commit, batch("a", "1", "2"), batch("a", "3", "4"), batch("a", "5"), batch("a", "6"))
 
         places = await asyncio.gather(*waiting)
+
+        assert commit.queue_events == 0
 
     assert [(place.position, place.first_index) for place in places] == [(1, 0), (2, 0), (2, 2), (3, 0)]
     assert [record.events for record in await records(log)] == [2, 3, 1]
@@ -405,3 +411,24 @@ async def test_after_a_long_stop_log_time_catches_up_in_a_few_records() -> None:
 
 async def test_a_new_partition_takes_the_clock_as_it_is() -> None:
     assert await log_times_us(TwoFacedClock(), 0, (0, 0.0)) == [START_US]
+
+
+# The queue's own accounts
+
+
+async def test_what_left_the_queue_in_parts_makes_room_in_it() -> None:
+    log = GatedLog()
+    limits = CommitLimits(record_events_max=1, queue_events_max=3, queue_size_bytes_max=30)
+    commit = group_commit(log, limits=limits)
+    async with running(commit):
+        waiting = submitting(commit, batch("a", "1"), batch("a", "2"), batch("a", "3"))
+        await log.begun.acquire()
+        assert commit.queue_events == 2
+
+        waiting += submitting(commit, batch("a", "4"))
+        log.let_through()
+        await log.begun.acquire()
+        waiting += submitting(commit, batch("a", "5"))
+        log.let_through(4)
+
+        assert [place.position for place in await asyncio.gather(*waiting)] == [1, 2, 3, 4, 5]

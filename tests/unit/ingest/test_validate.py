@@ -259,7 +259,7 @@ def test_a_request_has_at_most_a_thousand_events() -> None:
         (b'[{"a":"\\ud800"},' + b"[" * 100_000, "."),
         (b'[{"id":"a","type":"x"}] x', "trailing"),
         (b'[{"id":"a","type":"\\ud800"}] x', "."),
-        (b'[{"id":"a","type":"\\ud800"} {}]', "."),
+        (b'[{"id":"a","type":"\\ud800"};{"id":"b","type":"x"}]', "."),
         (b'[{"id":"a","type":"x"}', "truncated"),
         (b'[{"id":"a","type":"x"},]', "."),
         (b'\xef\xbb\xbf[{"id":"a","type":"x"}]', "byte order mark"),
@@ -355,9 +355,10 @@ def test_an_event_without_a_time_gets_the_time_it_was_received() -> None:
 
 def test_a_time_too_far_ahead_is_clamped_and_says_so() -> None:
     limit = datetime.fromtimestamp((NOW_US + AHEAD_US_MAX) / 1e6, UTC)
-    checked = one(json.dumps({"id": "a", "type": "x", "time": limit.isoformat()}))
-    assert checked.batch is not None
-    assert (checked.batch.times_us, checked.batch.stamps) == ([NOW_US + AHEAD_US_MAX], {})
+    for indent in (None, 1):  # both ways through the door
+        checked = one(json.dumps({"id": "a", "type": "x", "time": limit.isoformat()}, indent=indent))
+        assert checked.batch is not None
+        assert (checked.batch.times_us, checked.batch.stamps) == ([NOW_US + AHEAD_US_MAX], {})
 
     checked = one(json.dumps({"id": "a", "type": "x", "time": (limit + MICROSECOND).isoformat()}))
     assert checked.batch is not None

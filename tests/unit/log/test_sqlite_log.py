@@ -42,6 +42,14 @@ async def open_log(path: Path, *, tail_size_bytes_max: int = module.TAIL_SIZE_BY
     return log
 
 
+async def open_and_read(path: Path) -> list[tuple[int, bytes]]:
+    log = await open_log(path)
+    try:
+        return await log.read(0, after=0, size_bytes_max=ROOM)
+    finally:
+        await log.close()
+
+
 def sqlite_file(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path)) as connection:
         for statement in ("CREATE TABLE notes (text)", *statements):
@@ -170,19 +178,18 @@ async def test_records_lost_from_the_middle_of_the_file_are_noticed(path: Path) 
     await log.close()
 
 
-async def test_a_damaged_file_is_noticed_when_it_is_read(path: Path) -> None:
+@pytest.mark.parametrize("half", ["cut off", "overwritten"])
+async def test_a_damaged_file_is_noticed_before_anything_of_it_is_used(path: Path, half: str) -> None:
     log = await open_log(path)
     for _ in range(50):
         await log.append(0, b"record" * 1_000)
     await log.close()
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-
-    damaged = await open_log(path)
+    filling = b"\xff" * (len(whole) // 2) if half == "overwritten" else b""
+    path.write_bytes(whole[: len(whole) // 2] + filling)
 
     with pytest.raises(Corrupt):
-        await damaged.read(0, after=0, size_bytes_max=ROOM)
-    await damaged.close()
+        await open_and_read(path)
 
 
 # Faults of the disk. A limit on the size of files makes real writes fail with a real error.

@@ -355,8 +355,8 @@ def test_a_row_of_another_index_or_bucket_is_refused() -> None:
 
 @pytest.mark.parametrize("wrong", [{"window_us": 0}, {"bucket_us": 0}, {"size_bytes_max": 19}])
 def test_sizes_of_nothing_are_refused(wrong: dict[str, int]) -> None:
+    sizes = {"window_us": 1, "bucket_us": 1, "size_bytes_max": 20} | wrong
     with pytest.raises(Misconfigured, match="'events'"):
-        sizes = {"window_us": 1, "bucket_us": 1, "size_bytes_max": 20} | wrong
         RepeatIndex("events", **sizes)  # type: ignore[arg-type]
 
 

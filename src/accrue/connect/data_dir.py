@@ -1,0 +1,55 @@
+"""The data directory: made when it is new, locked while a process uses it.
+
+    accrue-data/
+      log.db    the log      book.db   the book      lock    who has it
+
+The lock is the operating system's (flock): it goes with the process, however that ends, so a crash leaves nothing
+to clean up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from accrue.errors import Corrupt, InUse, Misconfigured
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the directory. Raises `InUse` naming the process that has it, `Misconfigured` when it cannot be one and
+    `Corrupt` when half of it is missing."""
+    _check(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be used as a data directory: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "another process"
+            raise InUse(
+                f"{path} is in use by process {holder}. Ask it over HTTP, stop it, or take another --data-dir."
+            ) from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _check(path: Path) -> None:
+    """Look before anything is touched: is this ours, or empty, or not there yet?"""
+    try:
+        names = {entry.name for entry in path.iterdir()} if path.exists() else set()
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be used as a data directory: {error.strerror}.") from error
+    if names - {"lock"} and not names & {"log.db", "book.db"}:
+        raise Misconfigured(f"{path} is not empty and not a data directory of Accrue. Take another --data-dir.")
+    if "book.db" in names and "log.db" not in names:
+        raise Corrupt(f"{path} has a book but no log.db. Put the log back; nothing was changed.")

@@ -1,0 +1,238 @@
+"""The library face: the whole engine inside your own process.
+
+    async with Accrue.open("accrue.toml") as accrue:
+        await accrue.track("comment.created", actor="ada", object="post-1", owner="bob", data={"text": "..."})
+        page = await accrue.board("writers").top(10)
+
+What it does is what the server does; the server is this with HTTP in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from accrue import ids, wiring
+from accrue.clock import Clock, SystemClock
+from accrue.config import DEFAULT_TENANT, Config, load
+from accrue.core.ranking import Style
+from accrue.core.reader import read
+from accrue.errors import Misconfigured, Rejected
+from accrue.ingest.accept import Form, Receipt, ScoreMode
+from accrue.process.outcome import NAMES
+from accrue.serve.answers import BoardPage, Profile, Ranks, Tally
+
+Wait = Literal["durable", "applied"]
+APPLIED_WAIT_S = 30.0
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class Tracked(Struct, frozen=True, kw_only=True):
+    """What became of one event. `outcome` is `accepted`, or with wait="applied" what the rules made of it:
+    applied, repeated, conflicting, failed or unmatched."""
+
+    id: str
+    position: int
+    durable: str
+    outcome: str = "accepted"
+
+
+class Accrue:
+    """An open engine, for one tenant; `tenant(name)` gives it for another."""
+
+    def __init__(self, parts: wiring.Parts, tenant: str) -> None:
+        self.parts = parts
+        self._tenant = tenant
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        config: Path | str | Config | None = None,
+        *,
+        program: Path | str | None = None,
+        data_dir: Path | str | None = None,
+        tenant: str = DEFAULT_TENANT,
+        clock: Clock | None = None,
+    ) -> AsyncIterator[Accrue]:
+        """Start the engine; on leaving, settle and stop. `program` is a file; `config` a file or settings.
+
+        Raises `Misconfigured` and its kin for wrong settings, `ProgramError` for a wrong program and `Corrupt` for
+        data that does not fit; then nothing was changed.
+        """
+        settings = config if isinstance(config, Config) else load(Path(config) if config else None)
+        if data_dir is not None:
+            settings = msgspec.structs.replace(settings, data_dir=Path(data_dir))
+        if program is not None:
+            settings = msgspec.structs.replace(settings, programs={**settings.programs, tenant: Path(program)})
+        texts = {name: _text(file) for name, file in settings.program_files().items()}
+        for name, text in texts.items():
+            read(text, file=str(settings.program_files()[name]))
+        async with wiring.running(settings, clock or SystemClock()) as parts:
+            accrue = cls(parts, tenant)
+            for name, text in texts.items():
+                await accrue.tenant(name).use_program(text)
+            yield accrue
+
+    def tenant(self, name: str) -> Accrue:
+        """The same engine for another tenant."""
+        return Accrue(self.parts, name)
+
+    async def use_program(self, text: str) -> bool:
+        """Let the tenant live by this program from here on, unless it does. Raises `ProgramError`."""
+        live = self.parts.live
+        if self._tenant in live.tenants() and live.program(self._tenant).text == text:
+            return False
+        receipt = await self.parts.acceptor.program(self._tenant, text, id=ids.event_id())
+        assert receipt.position is not None  # a system event is accepted or raises
+        await live.applied(receipt.position, timeout_s=APPLIED_WAIT_S)
+        return True
+
+    async def track(
+        self,
+        type: str,
+        *,
+        id: str | None = None,
+        actor: str | None = None,
+        object: str | None = None,
+        owner: str | None = None,
+        time: datetime | None = None,
+        value: int | Decimal | None = None,
+        data: Mapping[str, Any] | None = None,
+        wait: Wait = "durable",
+    ) -> Tracked:
+        """Send one event. Returns when it is durable, or with wait="applied" when reads show it.
+
+        Give an `id` of your own wherever you may have to send the event again: one id counts once. Raises `Rejected`
+        naming the field, or `Unavailable`.
+        """
+        if time is not None and time.tzinfo is None:
+            raise Rejected("A time needs a time zone.", field="$.time")
+        fields = {
+            "id": id or ids.event_id(),
+            "type": type,
+            "time": time,
+            "actor": actor,
+            "object": object,
+            "owner": owner,
+            "value": value,
+            "data": data,
+        }
+        body = _encoder.encode({name: field for name, field in fields.items() if field is not None})
+        receipt = await self.send(body, form="one")
+        (result,) = receipt.results
+        if result.status == "rejected" or receipt.position is None:
+            raise Rejected(result.detail or "The event was rejected.", field=result.field)
+        outcome = "accepted"
+        if wait == "applied":
+            outcome = (await self.outcomes(receipt))[0]
+        return Tracked(id=result.id or "", position=receipt.position, durable=receipt.durable or "", outcome=outcome)
+
+    async def send(self, body: bytes, *, form: Form = "ndjson", idempotency_key: str | None = None) -> Receipt:
+        """Send events in JSON, as over HTTP: one, an array, or one a line. One result for each."""
+        return await self.parts.acceptor.events(self._tenant, body, form, idempotency_key=idempotency_key)
+
+    async def send_many(self, events: Iterable[Mapping[str, Any]]) -> Receipt:
+        """Send events as dictionaries."""
+        return await self.send(b"\n".join(_encoder.encode(event) for event in events))
+
+    async def outcomes(self, receipt: Receipt) -> list[str]:
+        """Wait until a receipt's events are applied, and say what became of each that was accepted."""
+        if receipt.position is None:
+            return []
+        await self.parts.live.applied(receipt.position, timeout_s=APPLIED_WAIT_S)
+        known = self.parts.live.outcomes(receipt.position)
+        first = receipt.first_index
+        if known is None:
+            return ["accepted"] * receipt.accepted
+        return [NAMES[code] for code in known[first : first + receipt.accepted]]
+
+    def board(self, name: str) -> BoardFace:
+        """One board."""
+        return BoardFace(self.parts, self._tenant, name)
+
+    async def user(self, id: str, *, at_us: int | None = None) -> Profile:
+        """Points, badges, streaks and attributes of a user."""
+        return await self.parts.queries.profile(self._tenant, "user", id, at_us=at_us)
+
+    async def object(self, id: str, *, at_us: int | None = None) -> Profile:
+        """Counters, badges and attributes of an object."""
+        return await self.parts.queries.profile(self._tenant, "object", id, at_us=at_us)
+
+    async def tally(self, metric: str, subject: str, *, period: str = "all", at_us: int | None = None) -> Tally:
+        """One number."""
+        return await self.parts.queries.tally(self._tenant, metric, subject, period=period, at_us=at_us)
+
+    async def settle(self) -> None:
+        """Settle now instead of at the next interval."""
+        await self.parts.worker.settle()
+
+
+class BoardFace:
+    """Reading a board, and submitting scores to it."""
+
+    def __init__(self, parts: wiring.Parts, tenant: str, name: str) -> None:
+        self._parts = parts
+        self._tenant = tenant
+        self._name = name
+
+    async def top(
+        self,
+        limit: int = 10,
+        *,
+        period: str = "all",
+        at_us: int | None = None,
+        offset: int = 0,
+        cursor: str | None = None,
+        style: Style = "competition",
+    ) -> BoardPage:
+        """The first rows, or the next ones of a `cursor`."""
+        return await self._parts.queries.board(
+            self._tenant,
+            self._name,
+            period=period,
+            at_us=at_us,
+            limit=limit,
+            offset=offset,
+            cursor=cursor,
+            style=style,
+        )
+
+    async def around(self, subject: str, *, before: int = 5, after: int = 5, period: str = "all") -> BoardPage:
+        """A member and its neighbours."""
+        return await self._parts.queries.around(
+            self._tenant, self._name, subject, before=before, after=after, period=period
+        )
+
+    async def ranks(self, subjects: list[str], *, period: str = "all") -> Ranks:
+        """Where these stand, on the board and among each other."""
+        return await self._parts.queries.ranks(self._tenant, self._name, subjects, period=period)
+
+    async def submit(
+        self, subject: str, value: int | Decimal, *, mode: ScoreMode = "best", id: str | None = None
+    ) -> Receipt:
+        """Submit a score: set it, keep the better one, or add."""
+        return await self._parts.acceptor.score(
+            self._tenant,
+            self._name,
+            id=id or ids.event_id(),
+            subject=subject,
+            value=value,
+            mode=mode,
+            time_us=None,
+        )
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"The program {file} cannot be read: {error}.") from error

@@ -1,0 +1,120 @@
+"""Accepting: from a request's bytes to durable events and an answer for each.
+
+1. check every event (validate.py); nothing of a bad one enters;
+2. submit the good ones to the group commit, as one batch;
+3. answer when they are durable, naming the position.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from accrue.clock import Clock
+from accrue.core import event as events
+from accrue.core.period import tzdata_version
+from accrue.core.program import SEMANTICS
+from accrue.core.reader import read
+from accrue.core.record import Batch
+from accrue.ingest.checked import EventResult
+from accrue.ingest.commit import Accepted, GroupCommit
+from accrue.ingest.validate import check_array, check_ndjson, check_one
+from accrue.process.base import Live
+
+Form = Literal["one", "array", "ndjson"]
+ScoreMode = Literal["set", "best", "add"]
+
+ADMIN_TYPES = frozenset({events.ADJUST})
+"""The engine's own types that may be sent as events, by whoever may correct balances."""
+
+CHECKS = {"one": check_one, "array": check_array, "ndjson": check_ndjson}
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """The answer to a request. `position` is None when nothing of it was accepted."""
+
+    results: list[EventResult]
+    durable: str | None = None
+    position: int | None = None
+    first_index: int = 0
+    log_time_us: int = 0
+
+    @property
+    def accepted(self) -> int:
+        return sum(1 for result in self.results if result.status == "accepted")
+
+
+class Acceptor:
+    """The way in. One for a partition and process."""
+
+    def __init__(self, commit: GroupCommit, live: Live, clock: Clock, *, durability: str) -> None:
+        self._commit = commit
+        self._live = live
+        self._clock = clock
+        self._durability = durability
+
+    async def events(self, tenant: str, body: bytes, form: Form, *, idempotency_key: str | None = None) -> Receipt:
+        """Take events in JSON. Raises `NotFound` for an unknown tenant, `TooLarge`, `Rejected` for a body that is no
+        such form at all, and `Unavailable` when the log or its queue cannot take them."""
+        self._live.program(tenant)
+        checked = CHECKS[form](
+            body,
+            tenant=tenant,
+            now_us=self._clock.now_us(),
+            idempotency_key=idempotency_key,
+            allowed_system=ADMIN_TYPES,
+        )
+        if checked.batch is None:
+            return Receipt(results=checked.results)
+        return self._receipt(await self._commit.submit(checked.batch), checked.results)
+
+    async def batch(self, batch: Batch) -> Accepted:
+        """Take events that were checked already; for imports."""
+        return await self._commit.submit(batch)
+
+    async def score(
+        self,
+        tenant: str,
+        board: str,
+        *,
+        id: str,
+        subject: str,
+        value: int | Decimal,
+        mode: ScoreMode,
+        time_us: int | None,
+    ) -> Receipt:
+        """Submit a score to a board: set it, keep the better one, or add. It goes through the log like any event."""
+        key = self._live.program(tenant).board(board).order[0]
+        better = "most" if key.descending else "least"
+        data = {"metric": key.metric, "subject": subject, "value": value, "mode": better if mode == "best" else mode}
+        return await self._system(tenant, events.SCORE, id, data, time_us)
+
+    async def program(self, tenant: str, text: str, *, id: str) -> Receipt:
+        """Let a tenant live by this program from here on. Raises `ProgramError`, and then nothing has changed."""
+        read(text)
+        data = {"text": text, "tzdata": tzdata_version(), "semantics": SEMANTICS}
+        return await self._system(tenant, events.PROGRAM, id, data, None)
+
+    async def close_period(self, tenant: str, period: str) -> Receipt:
+        """Close a period. Its id follows from the period, so that closing twice is a repeat."""
+        return await self._system(tenant, events.CLOSE, f"accrue.close:{period}", {"period": period}, None)
+
+    async def _system(self, tenant: str, type: str, id: str, data: object, time_us: int | None) -> Receipt:
+        body = _encoder.encode({"id": id, "type": type, "data": data})
+        batch = Batch(tenant, body, [self._clock.now_us() if time_us is None else time_us], {})
+        return self._receipt(await self._commit.submit(batch), [EventResult(id, "accepted")])
+
+    def _receipt(self, accepted: Accepted, results: list[EventResult]) -> Receipt:
+        return Receipt(
+            results=results,
+            durable=self._durability,
+            position=accepted.position,
+            first_index=accepted.first_index,
+            log_time_us=accepted.log_time_us,
+        )
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
