@@ -250,6 +250,7 @@ async def test_a_trim_may_be_repeated_reach_back_or_reach_past_the_end(log: Log)
     await log.trim(0, up_to=99)
     assert await log.end(0) == 4
     assert await log.append(0, b"next") == 5
+    assert await log.read(0, after=4, size_bytes_max=ROOM) == [(5, b"next")]
 
 
 async def test_a_trim_of_one_partition_leaves_the_others(log: Log) -> None:
@@ -379,6 +380,22 @@ async def test_positions_go_on_after_a_trim_to_empty_and_a_restart(backend: Back
 
     assert await log.end(5) == 3
     assert await log.append(5, b"new") == 4
+    await log.close()
+
+
+@each_that_outlives
+async def test_trims_at_the_same_time_leave_the_furthest(backend: Backend, tmp_path: Path) -> None:
+    log = await backend.open(tmp_path, None)
+    for _ in range(5):
+        await log.append(0, b"old")
+    await asyncio.gather(log.trim(0, up_to=5), log.trim(0, up_to=3))
+    await log.close()
+
+    log = await backend.open(tmp_path, None)
+
+    assert await log.end(0) == 5
+    with pytest.raises(Corrupt):
+        await log.read(0, after=4, size_bytes_max=ROOM)
     await log.close()
 
 

@@ -15,13 +15,15 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from accrue.core.arithmetic import decimal
-from accrue.core.decide import FAULTS, Decider, Decide, Remembers
+from accrue.core.decide import FAULTS, Decide, Decider, Remembers
+from accrue.core.event import Stamp
 from accrue.core.period import Moment
 from accrue.core.ranking import Order, Row, Standing, standings
 from accrue.core.reader import read
 from accrue.core.streak import NONE, Streak
 from accrue.core.table import Entry, Table, TableKey, note, undo
 from accrue.core.tally import decimal_value
+from accrue.ingest.crawlers import is_crawler
 
 TENANT = "truth"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,8 +75,13 @@ class _Head(msgspec.Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
+class _Visit(msgspec.Struct, frozen=True):
+    user_agent: str | None = None
+
+
 _heads = msgspec.json.Decoder(_Head)
 _adjustments = msgspec.json.Decoder(_Adjust, float_hook=decimal)
+_visits = msgspec.json.Decoder(_Visit)
 
 
 class Quick:
@@ -128,7 +135,7 @@ class Quick:
         marks: list[tuple[bytes, bool]] = []
         mark = len(self._journal)
         try:
-            self._function(type, time_us)(event, self._sequence, time_us, None, marks)
+            self._function(type, time_us)(event, self._sequence, time_us, _stamp(head), marks)
         except FAULTS:
             undo(self._journal, mark)
             return "failed"
@@ -192,3 +199,9 @@ class Quick:
 
     def counts(self) -> dict[str, int]:
         return dict(self._counts)
+
+
+def _stamp(head: _Head) -> Stamp | None:
+    """What ingest would have stamped on the event."""
+    user_agent = _visits.decode(head.data).user_agent
+    return None if user_agent is None else Stamp(crawler=is_crawler(user_agent))

@@ -42,7 +42,7 @@ Json3 = Scalar | list[Json2] | dict[str, Json2]
 Json4 = Scalar | list[Json3] | dict[str, Json3]
 
 
-class Event(Struct, forbid_unknown_fields=True, kw_only=True):
+class Event(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     """One event as it may be sent. `value` and the numbers in `data` are any JSON numbers within +-(2^53-1)."""
 
     type: Type

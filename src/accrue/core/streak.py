@@ -11,7 +11,7 @@ from bisect import bisect_left
 from msgspec import Struct
 
 
-class Streak(Struct, frozen=True, array_like=True):
+class Streak(Struct, frozen=True, array_like=True, gc=False):
     """`current` is the run that ends at `last`, the latest active period (an ordinal) or event (its time in us).
 
     `runs` are the (first, last) ordinals of every run, ascending. For a streak by event it holds the running

@@ -22,7 +22,7 @@ class TableKey(NamedTuple):
     part: str
 
 
-class Award(Struct, frozen=True, array_like=True):
+class Award(Struct, frozen=True, array_like=True, gc=False):
     """Who got it, for an event at `time_us` with this sequence number."""
 
     holder: str

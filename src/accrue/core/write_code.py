@@ -34,6 +34,7 @@ from accrue.core.arithmetic import decimal
 from accrue.core.event import MAGNITUDE_MAX
 from accrue.core.expression import CONSTANTS, Expression, Path, parse
 from accrue.core.meaning import ROLES, AttributeOf, DataOf, FieldOf, Meaning, StampOf, StreakOf, TallyOf
+from accrue.core.once import once_prefix
 from accrue.core.period import KINDS
 from accrue.core.program import Program
 from accrue.core.rule import Badge, Cap, Give, Metric, Rule, Streak
@@ -165,7 +166,7 @@ class FunctionWriter:
         self._given.setdefault(to, {}).setdefault(what, []).append(flag)
 
     def _once(self, rule: Rule) -> None:
-        parts = [repr(self._tenant), repr(rule.name)]
+        parts = [repr(once_prefix(self._tenant, rule.name))]
         for word in rule.once:
             if word in ROLES:
                 parts.append(self._field(word))

@@ -136,8 +136,7 @@ class SqliteLog:
             self._doubt(partition)  # the thread may still write it; whoever comes next finds out
             raise
         except AccrueError as error:
-            if self._open:
-                await self._find_out(partition, failure=error)
+            await self._find_out(partition, failure=error)
             if tail.last < position:
                 raise unavailable(error) from error
             return position

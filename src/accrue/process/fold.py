@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 
 from accrue.book.base import Book, ConflictRow
 from accrue.core.decide import FAULTS, DecodedEvent
-from accrue.core.event import SYSTEM_PREFIX
+from accrue.core.event import PROGRAM, SYSTEM_PREFIX
 from accrue.core.period import Moment
 from accrue.core.record import Batch, Record, sequence
 from accrue.core.table import note, undo
-from accrue.process import repeats, system
+from accrue.process import repeats
 from accrue.process.outcome import APPLIED, CONFLICTING, FAILED, REPEATED, UNMATCHED
 from accrue.process.state import TenantState
 from accrue.process.system import System
@@ -25,6 +25,10 @@ from accrue.process.world import World
 
 SLICE_EVENTS = 256
 """So many events are decided before the event loop gets its turn: about one millisecond."""
+
+
+STRETCH_EVENTS = 1_024
+"""So many are decoded, set apart and loaded for in one go."""
 
 
 class Fold:
@@ -51,35 +55,44 @@ class Fold:
         outcomes = bytearray(len(lines))
         done = 0
         while done < len(lines):
-            upto = min(done + SLICE_EVENTS * 4, len(lines))
-            upto = min(upto, system.next_program(batch.body, lines, done) + 1)
-            await self._stretch(batch, lines, done, upto, first, outcomes)
-            done = upto
+            done = await self._stretch(batch, lines, done, first, outcomes)
         self._world.counts_of(batch.tenant).count(outcomes)
         return outcomes
 
-    async def _stretch(
-        self, batch: Batch, lines: list[bytes], start: int, stop: int, first: int, outcomes: bytearray
-    ) -> None:
-        """Fold `lines[start:stop]` under one program. `first` is the sequence number of `lines[0]`."""
+    async def _stretch(self, batch: Batch, lines: list[bytes], start: int, first: int, outcomes: bytearray) -> int:
+        """Fold some lines from `start`, all under one program, and return where the next stretch begins.
+
+        `first` is the sequence number of `lines[0]`.
+        """
         world, tenant = self._world, batch.tenant
         state = world.tenants.get(tenant)
         decoder = state.decoder if state else world.bare_decoder
-        some = lines[start:stop]
-        events: list[DecodedEvent] = decoder.decode_lines(b"\n".join(some))
+        some = lines[start : start + STRETCH_EVENTS]
+        whole = len(some) == len(lines)
+        events: list[DecodedEvent] = decoder.decode_lines(batch.body if whole else b"\n".join(some))
+        types = {event.type for event in events}
+        if PROGRAM in types:
+            upto = next(at for at, event in enumerate(events) if event.type == PROGRAM) + 1
+            del events[upto:], some[upto:]
+        stop = start + len(events)
         self._set_aside(tenant, events, some, start, first, outcomes)
-        moments = self._moments(state, batch.times_us[start:stop]) if state else []
+        moments: list[Moment] = []
         if state:
+            moments = [state.program.calendar.moment(time_us) for time_us in batch.times_us[start:stop]]
             await self._load(state, events, moments)
-        for left, right in _slices(events, outcomes, start):
-            if events[left].type.startswith(SYSTEM_PREFIX):
+        own = any(type.startswith(SYSTEM_PREFIX) for type in types)
+        for left, right in _slices(events, outcomes, start) if own else _cut(0, len(events)):
+            if own and events[left].type.startswith(SYSTEM_PREFIX):
                 index = start + left
                 outcomes[index] = await self._system.apply(tenant, some[left], batch.times_us[index], first + index)
             elif state is None:
-                outcomes[start + left : start + right] = bytes([UNMATCHED]) * (right - left)
+                for index in range(start + left, start + right):
+                    outcomes[index] = outcomes[index] or UNMATCHED
             else:
                 self._decide(state, batch, events, moments, range(left, right), start, first, outcomes, some)
                 await asyncio.sleep(0)
+        world.put_once()
+        return stop
 
     def _set_aside(
         self,
@@ -109,10 +122,6 @@ class Fold:
                 outcomes[start + at] = CONFLICTING
                 world.conflicts.append(ConflictRow(tenant, first + start + at, events[at].id, lines[at].decode()))
         world.repeats.add_many(list(new), list(new.values()))
-
-    def _moments(self, state: TenantState, times_us: Sequence[int]) -> list[Moment]:
-        moment = state.program.calendar.moment
-        return [moment(time_us) for time_us in times_us]
 
     async def _load(self, state: TenantState, events: Sequence[DecodedEvent], moments: Sequence[Moment]) -> None:
         """Bring in what the book knows of the subjects these events concern, where memory does not have it all."""
@@ -179,9 +188,6 @@ class Fold:
 def _slices(events: Sequence[DecodedEvent], outcomes: bytearray, start: int) -> Iterator[tuple[int, int]]:
     """Cut into slices of ordinary events, and single events of the engine's own that are new."""
     left = 0
-    if not any(type.startswith(SYSTEM_PREFIX) for type in {event.type for event in events}):
-        yield from _cut(left, len(events))
-        return
     for at, event in enumerate(events):
         if event.type.startswith(SYSTEM_PREFIX):
             yield from _cut(left, at)

@@ -28,7 +28,11 @@ class Counts(Struct):
 
     def count(self, outcomes: bytes | bytearray) -> None:
         """Add the outcomes of some events."""
-        self.applied += outcomes.count(APPLIED)
+        rest = outcomes.translate(None, b"\0")  # nearly all are applied, and this finds out fastest
+        self.applied += len(outcomes) - len(rest)
+        if not rest:
+            return
+        outcomes = rest
         self.repeated += outcomes.count(REPEATED)
         self.conflicting += outcomes.count(CONFLICTING)
         self.failed += outcomes.count(FAILED)

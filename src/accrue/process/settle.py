@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import repeat
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,6 @@ from accrue.book.base import (
     Segment,
     Settlement,
     StreakRow,
-    TallyRow,
 )
 from accrue.core.attribute import encode_plain
 from accrue.core.table import Table
@@ -111,9 +111,9 @@ def read_facts(checkpoint: Checkpoint) -> Facts:
 
 def _rows(table: Table, dirty: dict[str, int]) -> Iterator[object]:
     tenant, (kind, name, part) = table.tenant, table.key
-    if kind == "tally":
-        for subject, sequence in dirty.items():
-            yield TallyRow(tenant, name, part, subject, table[subject], sequence)
+    if kind == "tally":  # most rows by far, so they are zipped into plain tuples of TallyRow's shape
+        values = map(table.__getitem__, dirty)
+        yield from zip(repeat(tenant), repeat(name), repeat(part), dirty, values, dirty.values(), strict=False)
     elif kind == "award":
         for subject in dirty:
             award = table[subject]

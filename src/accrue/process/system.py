@@ -164,13 +164,5 @@ class System:
         state.touched.add(table)
 
 
-def next_program(body: bytes, lines: list[bytes], start: int) -> int:
-    """The index of the first line from `start` that may change the program; far away when there is none."""
-    marker = b'"' + events.PROGRAM.encode() + b'"'
-    if marker not in body:
-        return len(lines)
-    return next((at for at in range(start, len(lines)) if marker in lines[at]), len(lines))
-
-
 def _data(event: _Event, type: type[Data]) -> Data:
     return msgspec.json.Decoder(type, float_hook=decimal).decode(event.data)

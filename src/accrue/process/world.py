@@ -43,6 +43,7 @@ class World:
         self.repeats = _index("events", memory.repeat_window_us, memory)
         self.once_lately = _index("once", memory.once_window_us, memory)
         self.once_ever = _index("once-ever", None, memory)
+        self._once_fresh: dict[bytes, bool] = {}
         self.bare_decoder = msgspec.json.Decoder(DecodedEvent)
         # What the next settlement writes besides the tables:
         self.failed: list[FailedRow] = []
@@ -62,12 +63,25 @@ class World:
             index.advance(log_time_us)
 
     def remembers(self) -> Remembers:
-        return Remembers(lately=self.once_lately.seen, ever=self.once_ever.seen)
+        """What `once` rules ask. What they saw since the last `put_once` is remembered beside the indexes."""
+        fresh, lately, ever = self._once_fresh, self.once_lately.seen, self.once_ever.seen
+        return Remembers(
+            lately=lambda key: key in fresh or lately(key),
+            ever=lambda key: key in fresh or ever(key),
+        )
 
     def remember_once(self, marks: Sequence[tuple[bytes, bool]]) -> None:
         """What the `once` rules of an event that succeeded have now seen: (key, for ever?)."""
-        for key, ever in marks:
-            (self.once_ever if ever else self.once_lately).add(key, 0)
+        self._once_fresh.update(marks)
+
+    def put_once(self) -> None:
+        """Move what `once` rules saw into the indexes, in bulk."""
+        fresh = self._once_fresh
+        if fresh:
+            for index, for_ever in ((self.once_lately, False), (self.once_ever, True)):
+                keys = [key for key, ever in fresh.items() if ever is for_ever]
+                index.add_many(keys, [0] * len(keys))
+            fresh.clear()
 
     def counts_of(self, tenant: str) -> Counts:
         return self.counts.setdefault(tenant, Counts())

@@ -22,6 +22,8 @@ from accrue.log.sqlite_file import APPLICATION_ID, FORMAT
 Result = TypeVar("Result")
 
 ROOM = 64 << 20
+WAIT_S_MAX = 10
+"""Only so that a reader that is never woken fails its test instead of hanging it."""
 
 
 @pytest.fixture
@@ -236,8 +238,9 @@ async def test_a_disk_on_which_nothing_can_be_known_closes_the_log(path: Path, l
     with files_limited_to(wal_size_bytes(path)), pytest.raises(Unavailable, match="closed itself"):
         await log.append(0, b"lost")
 
-    with pytest.raises(Unavailable):
-        await reader
+    async with asyncio.timeout(WAIT_S_MAX):
+        with pytest.raises(Unavailable):
+            await reader
     with pytest.raises(Unavailable, match="is closed"):
         await log.append(0, b"after")
     again = await open_log(path)

@@ -98,7 +98,7 @@ class NaiveIndex:
         return next((held[key] for _, held in self.parts if key in held), None)
 
 
-ADVANCE = st.tuples(st.just("advance"), st.integers(0, 2 * HOUR_US))
+ADVANCE = st.tuples(st.just("advance"), st.sampled_from([0, 1, HOUR_US // 2, HOUR_US - 1, HOUR_US, 2 * HOUR_US]))
 ADD = st.tuples(st.just("add"), st.integers(1, 30))
 LOOK_UP = st.tuples(st.just("look up"), st.integers(1, 12))
 FREEZE = st.tuples(st.just("freeze"), st.just(0))
@@ -203,12 +203,12 @@ def test_an_id_is_remembered_for_the_whole_window_and_its_bucket_goes_at_once() 
     remembered.advance(HOUR_US)
     filled(remembered, range(10))
     remembered.advance(2 * HOUR_US - 1)
-    filled(remembered, range(10, 20))
-    asked = [crafted(number) for number in range(20)]
+    filled(remembered, range(10, 22))
+    asked = [crafted(number) for number in range(22)]
     remembered.advance(6 * HOUR_US - 1)  # the last of them is exactly one window old
     assert None not in remembered.look_up(asked)
     remembered.advance(6 * HOUR_US)
-    assert remembered.look_up(asked) == [None] * 20
+    assert remembered.look_up(asked) == [None] * 22
     assert (remembered.entries, remembered.size_bytes, remembered.evicted_early) == (0, 0, 0)
     assert remembered.effective_window_us == 4 * HOUR_US
 
@@ -232,9 +232,8 @@ def test_without_a_window_nothing_is_ever_forgotten() -> None:
 def test_log_time_that_runs_back_changes_nothing() -> None:
     remembered = index()
     remembered.advance(9 * HOUR_US)
-    filled(remembered, range(3))
     remembered.advance(HOUR_US)
-    [row] = remembered.freeze()
+    [row] = filled(remembered, range(3)).freeze()
     assert row.bucket == 9 * HOUR_US
 
 
@@ -312,6 +311,66 @@ def test_runs_made_after_a_start_have_new_numbers() -> None:
     again = restarted(book, 0)
     book += filled(again, range(7, 14)).freeze()
     assert len({(row.bucket, row.run) for row in book}) == len(book)
+
+
+def test_a_start_goes_on_at_the_log_time_of_what_it_loaded() -> None:
+    before = index()
+    before.advance(9 * HOUR_US + 5)
+    after = index()
+    after.load(*filled(before, range(3)).freeze())
+    [row] = filled(after, range(3, 6)).freeze()
+    assert (row.bucket, row.expires_us) == (9 * HOUR_US, 14 * HOUR_US)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("entries_max", [40, 36])
+def test_a_part_read_back_in_any_order_is_as_old_as_its_last_entry(order: int, entries_max: int) -> None:
+    # Given a first part written in two runs, and so many more that it goes: later (40) or at the start (36)
+    options = {"window_us": None, "size_bytes_max": entries_max * 20}
+    remembered, book, part = index(**options), [], entries_max // SMALL.parts  # type: ignore[arg-type]
+    for log_time_us, numbers in ((5, range(4)), (9, range(4, part)), (20, range(part, 40))):
+        remembered.advance(log_time_us)
+        book += filled(remembered, numbers).freeze()
+    again = restarted(book[::order], 20, **options)
+    for each in (remembered, again):
+        filled(each, range(40, 45)).advance(30)
+    assert again.effective_window_us == remembered.effective_window_us == 21
+    assert digest(again) == digest(remembered)
+
+
+def test_a_part_that_goes_while_it_is_read_back_is_as_old_as_its_last_entry() -> None:
+    options = {"window_us": None, "size_bytes_max": 36 * 20}
+    remembered, book = index(**options), []  # type: ignore[arg-type]
+    for log_time_us, numbers in ((5, range(4)), (9, range(4, 9)), (20, range(9, 45))):
+        remembered.advance(log_time_us)
+        book += filled(remembered, numbers).freeze()
+    remembered.advance(30)
+    again = restarted(book[2:] + book[:2], 30, **options)  # the last entry of the first part comes last
+    assert again.effective_window_us == remembered.effective_window_us == 21
+    assert again.evicted_early == remembered.evicted_early == 9
+
+
+def test_entries_still_in_the_head_go_with_their_own_bucket() -> None:
+    remembered = filled(index(window_us=4 * HOUR_US), range(3))
+    remembered.advance(HOUR_US)
+    filled(remembered, [3])
+    remembered.advance(5 * HOUR_US)
+    assert remembered.look_up([crafted(number) for number in range(4)]) == [None, None, None, 3]
+
+
+def test_reading_back_never_holds_more_than_the_limit() -> None:
+    book = filled(index(window_us=None), range(200)).freeze()
+    again = index(window_us=None, size_bytes_max=40 * 20)
+    for row in book:
+        again.load(row)
+        assert again.entries <= 40
+
+
+def test_no_merge_makes_more_than_it_may() -> None:
+    remembered = filled(index(), range(399))
+    remembered.freeze()
+    sizes = [run.entries for shelf in remembered._shelves for run in shelf.runs]
+    assert SMALL.head_entries_max < max(sizes) <= SMALL.merged_entries_max
 
 
 def test_small_runs_are_merged_so_that_few_are_searched() -> None:

@@ -134,8 +134,6 @@ class RepeatIndex:
         To be called once for each record, before its look-ups, also at start-up with the time of the checkpoint.
         """
         self._log_time_us = max(self._log_time_us, log_time_us)
-        if self._head and self._parts[-1].part.end_us <= self._log_time_us:
-            self._seal()
         while self._parts and self._expires_us(self._parts[0].part) <= self._log_time_us:
             self._drop_oldest()
         if self._evict():
@@ -324,7 +322,7 @@ class RepeatIndex:
         dropped = self._parts.pop(0)
         self._entries -= dropped.entries
         if not self._parts:
-            self._head = {}  # all of it was in that part
+            self._head = {}  # all of it was of that part
         self._shelves = [shelf for shelf in self._shelves if not shelf.drop(dropped.part)]
         return dropped
 
