@@ -152,7 +152,7 @@ class Decider:
             gc=False,
         )
         self._no_data = data()
-        self._event = msgspec.defstruct(
+        self._event = msgspec.defstruct(  # type: ignore[assignment]  # its base makes it a DecodedEvent
             "Event", [("data", data | None, self._no_data)], bases=(DecodedEvent,), kw_only=True, gc=False
         )
         return msgspec.json.Decoder(self._event, float_hook=arithmetic.decimal)

@@ -214,7 +214,7 @@ class _Writer:
         return f"{function}({', '.join(self.write(argument) for argument in node.args)})"
 
     def _segment(self, node: ast.AST) -> str:
-        return ast.get_source_segment(self._text, node) or type(node).__name__  # type: ignore[arg-type]
+        return ast.get_source_segment(self._text, node) or type(node).__name__
 
 
 def _path(node: ast.AST) -> Path | None:

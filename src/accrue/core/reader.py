@@ -130,6 +130,8 @@ class _Reader:
                     self._problem(f"{name!r} ends before it begins", name)
                 else:
                     ranges[kind].append(period.NamedRange(name, span["from"], span["to"]))
+            if not kind.isidentifier():
+                self._problem(f"the name of a range is a plain word, not {kind!r}")
             if not ranges[kind]:
                 self._problem(f"the range {kind!r} needs at least one named span")
         return ranges
@@ -145,8 +147,10 @@ class _Reader:
         ):
             self._at = ("rules", index)
             for give in _dicts(rule, "give"):
-                kind: Kind = "object" if give.get("to") == "object" else "user"
-                metric = give.get("metric")
+                metric, to = give.get("metric"), give.get("to")
+                if isinstance(metric, str) and isinstance(to, str) and to.startswith("data.") and metric in kinds:
+                    continue  # a field of data may name a user or an object: the metric's `of` says which
+                kind: Kind = "object" if to == "object" else "user"
                 if isinstance(metric, str) and kinds.setdefault(metric, kind) != kind:
                     self._problem(
                         f"the metric {metric!r} is given to users and to objects; declare two metrics, "
@@ -288,6 +292,8 @@ class _Reader:
 
     def _streaks(self) -> Iterable[tuple[str, Streak]]:
         for name, table in self._tables_of("streaks", STREAK_KEYS):
+            if not name.isidentifier():
+                self._problem(f"the name of a streak is a plain word, not {name!r}")
             every = self._choice(table, "every", ("event", *[p for p in self._periods if p != "all"]), "day")
             to = self._to(table, "to", default="actor")
             breaks = self._expression(table, "breaks_when")

@@ -47,7 +47,8 @@ class Table(dict[str, Any]):
         self.changed: dict[str, int] = {}
         self.dirty: dict[str, int] = {}
 
-    __hash__ = object.__hash__  # tables are told apart by identity; equal content does not make them the same
+    # Tables are told apart by identity; equal content does not make them the same.
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a dict says None here
 
 
 Entry = tuple[Table, str, Any, int]

@@ -14,15 +14,16 @@ from accrue.core.arithmetic import CONTEXT, Failure, Value
 REMAINDER_DIGITS = 12
 """A remainder is kept to this many digits below a unit; what is finer is rounded half to even, once."""
 
-REMAINDER_UNIT = 10**REMAINDER_DIGITS
+REMAINDER_UNIT: int = 10**REMAINDER_DIGITS
 
 
 def scaled(amount: Value, scale: int) -> int | Decimal:
     """The amount in units of the metric: an int when it is whole, else a Decimal. Raises `Failure`."""
-    if type(amount) is int:
-        return amount * 10**scale if scale else amount
-    if isinstance(amount, bool):
-        return int(amount) * 10**scale
+    if type(amount) is int and not scale:
+        return amount
+    if isinstance(amount, int):  # True and False are 1 and 0
+        whole: int = int(amount) * 10**scale
+        return whole
     if not isinstance(amount, Decimal):
         raise Failure("the amount is missing" if amount is None else "the amount is not a number")
     units = amount.scaleb(scale, context=CONTEXT)

@@ -183,7 +183,10 @@ class SqliteLog:
         if self._size_bytes_max is not None:
             (page_size_bytes,) = connection.execute("PRAGMA page_size").fetchone()
             connection.execute(f"PRAGMA max_page_count = {self._size_bytes_max // page_size_bytes}")
-        (self._identity,) = connection.execute(IDENTITY).fetchone()
+        named = connection.execute(IDENTITY).fetchone()
+        if named is None:
+            raise Corrupt(f"{self._path} has lost its identity. Nothing was changed.")
+        self._identity = named[0]
         for partition, trimmed in connection.execute(PARTITIONS).fetchall():
             last = max(last_position(connection, partition), trimmed)
             self._tails[partition] = self._new_tail(last=last, trimmed=trimmed)
@@ -192,11 +195,14 @@ class SqliteLog:
         return Tail(last=last, trimmed=trimmed, size_bytes_max=self._tail_size_bytes_max)
 
     def _bound_wal(self, connection: sqlite3.Connection, size_bytes: int) -> None:
+        """Count what an append is about to add, and have the write-ahead log start over when it is too much."""
         self._wal_size_bytes += size_bytes
         if self._wal_size_bytes > WAL_SIZE_BYTES_MAX:
             connection.execute(f"PRAGMA busy_timeout = {WAL_WAIT_MS_MAX}")
-            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-            connection.execute(f"PRAGMA busy_timeout = {BUSY_WAIT_MS_MAX}")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {BUSY_WAIT_MS_MAX}")
             self._wal_size_bytes = size_bytes
 
     async def _sure_tail(self, partition: int) -> Tail:

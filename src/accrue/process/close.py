@@ -26,11 +26,12 @@ async def close_period(world: World, book: Book, state: TenantState, period: str
     if row.closed:
         return
     kind = state.kind_of(period)
+    results: list[ResultRow] = []
     for board in state.program.boards.values():
         if kind in board.periods and kind != "all":
             rows = await board_rows(book, state, board, period)
             final = standings(rows.values(), order_of(board), "competition")
-            world.results += [
+            results += [
                 ResultRow(
                     state.tenant,
                     board.name,
@@ -42,6 +43,7 @@ async def close_period(world: World, book: Book, state: TenantState, period: str
                 )
                 for standing in final
             ]
+    world.results += results
     world.put_period(row._replace(closed=sequence))
 
 

@@ -19,6 +19,7 @@ from accrue.core.record import Batch, Record, sequence
 from accrue.core.table import note, undo
 from accrue.process import repeats
 from accrue.process.outcome import APPLIED, CONFLICTING, FAILED, REPEATED, UNMATCHED
+from accrue.process.patience import patiently
 from accrue.process.state import TenantState
 from accrue.process.system import System
 from accrue.process.world import World
@@ -137,7 +138,7 @@ class Fold:
                     missing |= found
                     periods.update(state.periods(moment))
         if missing:
-            cells = await self._book.load(state.tenant, missing, periods)
+            cells = await patiently(lambda: self._book.load(state.tenant, missing, periods))
             state.fill(cells, missing, periods)
 
     def _decide(

@@ -24,6 +24,7 @@ from accrue.core.table import TableKey, note, undo
 from accrue.errors import Rejected
 from accrue.process.close import close_period
 from accrue.process.outcome import APPLIED, FAILED, UNMATCHED
+from accrue.process.patience import patiently
 from accrue.process.state import TenantState
 from accrue.process.world import World
 
@@ -67,6 +68,7 @@ class ImportData(Struct, frozen=True):
     lines: int
     events: int
     complete: bool
+    time_us: int = 0
 
 
 class _Event(Struct, frozen=True):
@@ -104,7 +106,8 @@ class System:
                         state, event, score.metric, score.mode, score.subject, score.value, time_us, sequence
                     )
                 case events.CLOSE:
-                    await close_period(self._world, self._book, state, _data(event, CloseData).period, sequence)
+                    period = _data(event, CloseData).period
+                    await patiently(lambda: close_period(self._world, self._book, state, period, sequence))
                 case events.IMPORTED:
                     self._imported(state, _data(event, ImportData), sequence)
                 case _:
@@ -144,7 +147,8 @@ class System:
         missing = state.unknown([subject], moment)
         if missing:
             periods = state.periods(moment)
-            state.fill(await self._book.load(state.tenant, missing, periods), missing, periods)
+            cells = await patiently(lambda: self._book.load(state.tenant, missing, periods))
+            state.fill(cells, missing, periods)
         decide = state.function(state.decider.change_type(metric, mode), moment)
         assert decide is not None  # inner types are always bound
         role = "object" if state.program.metrics[metric].kind == "object" else "owner"

@@ -257,7 +257,8 @@ class Worker:
             await asyncio.sleep(self._limits.tick_s)
 
     def _dirty_rows(self) -> int:
-        return sum(
+        waiting = len(self.world.failed) + len(self.world.conflicts) + len(self.world.results)
+        return waiting + sum(
             len(table.dirty) + len(table.changed)
             for state in self.world.tenants.values()
             for table in state.tables.values()

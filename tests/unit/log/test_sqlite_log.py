@@ -163,6 +163,16 @@ async def test_a_tail_that_forgets_still_leaves_every_record_to_be_read(path: Pa
     await log.close()
 
 
+async def test_a_log_without_its_identity_is_refused(path: Path) -> None:
+    log = await open_log(path)
+    await log.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as vandal:
+        vandal.execute("DELETE FROM meta")
+
+    with pytest.raises(Corrupt, match="identity"):
+        await open_log(path)
+
+
 async def test_records_lost_from_the_middle_of_the_file_are_noticed(path: Path) -> None:
     log = await open_log(path)
     for _ in range(5):

@@ -53,6 +53,7 @@ def test_after_catching_up_only_what_comes_next_is_held() -> None:
 
     assert (tail.first, tail.last) == (4, 4)
     assert tail.since(3, 1) == [(4, b"new")]
+    assert tail.size_bytes == len(b"new") + ENTRY_SIZE_BYTES
 
 
 def test_catching_up_with_what_is_known_changes_nothing() -> None:

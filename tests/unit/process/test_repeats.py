@@ -27,7 +27,7 @@ class AlwaysMaybe(Filter):
     def maybe(self, keys: Probe) -> Indexes:
         return np.arange(keys.high.size)
 
-    def maybe_one(self, high: int, low: int) -> bool:
+    def maybe_one(self, place: int, first_bits: int, low: int) -> bool:
         return True
 
 

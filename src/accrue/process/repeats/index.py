@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from accrue.book.base import RepeatRun
 from accrue.errors import Corrupt, Misconfigured
-from accrue.process.repeats.filter import Filter, halves, probe_keys
+from accrue.process.repeats.filter import Filter, halves, probe_keys, probe_one
 from accrue.process.repeats.run import ENTRY_SIZE_BYTES, Part, Run, decode, evicted, merge, sort
 from accrue.process.repeats.shelf import Shelf
 
@@ -36,7 +36,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     head_entries_max: int = 4_096
     merged_entries_max: int = 65_536
     shelf_entries_min: int = 131_072
-    few_keys: int = 16
+    few_keys: int = 24
     parts: int = 16
 
 
@@ -231,10 +231,12 @@ class RepeatIndex:
 
     def _look_up_frozen(self, key: bytes) -> int | None:
         high, low = _HALVES.unpack(key)
+        place, first_bits = probe_one(high, low)
         for shelf in reversed(self._shelves):
-            fingerprint = shelf.look_up_one(high, low)
-            if fingerprint is not None:
-                return fingerprint
+            if shelf.maybe_one(place, first_bits, low):
+                fingerprint = shelf.find_one(high, low)
+                if fingerprint is not None:
+                    return fingerprint
         return None
 
     def _open_part(self) -> _Filling:

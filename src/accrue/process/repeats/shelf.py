@@ -30,6 +30,7 @@ class Shelf:
 
     def __init__(self, filter: Filter, *, capacity: int, merged_entries_max: int) -> None:
         self._filter = filter
+        self.maybe_one = filter.maybe_one
         self._merged_entries_max = merged_entries_max
         self._written: list[Run] = []
         self._pending: list[Run] = []
@@ -76,7 +77,7 @@ class Shelf:
         high, low = keys.high[maybe], keys.low[maybe]
         if maybe.size <= FEW_KEYS:
             for index, key_high, key_low in zip(maybe.tolist(), high.tolist(), low.tolist(), strict=True):
-                fingerprint = self._find_one(key_high, key_low)
+                fingerprint = self.find_one(key_high, key_low)
                 if fingerprint is not None:
                     answers[index] = fingerprint
             return
@@ -92,13 +93,8 @@ class Shelf:
             if not maybe.size:
                 return
 
-    def look_up_one(self, high: int, low: int) -> int | None:
-        """The fingerprint of one key, None when it is not here."""
-        if not self._filter.maybe_one(high, low):
-            return None
-        return self._find_one(high, low)
-
-    def _find_one(self, high: int, low: int) -> int | None:
+    def find_one(self, high: int, low: int) -> int | None:
+        """The fingerprint of one key, None when it is not here. To be asked only after `maybe_one`."""
         for run in reversed(self.runs):
             fingerprint = run.find_one(high, low)
             if fingerprint is not None:

@@ -1,0 +1,118 @@
+"""Order-free: whether the order in which events come can change what a part of a program makes of them.
+
+A plain sum is the same in any order. A cap is not: who comes first takes the room. Order never makes Accrue
+inexact (the log has one order, and every replay follows it), but whoever sends events late or in parallel wants to
+know where it matters. This judges cautiously: what it calls order-free is, what it does not may still be.
+
+    a rule    a plain sum or count: no cap, no `once`, every amount added, to metrics without a floor that nothing
+              sets; neither its condition nor its amounts read a tally, an attribute or a streak
+    a streak  by period (a set of days is the same in any order), with a condition that reads only the event
+    a board   ties by id, over metrics that only order-free rules change
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from accrue.core.expression import CONSTANTS, Expression
+from accrue.core.meaning import AttributeOf, Names, StreakOf, TallyOf
+from accrue.core.program import Program
+from accrue.core.rule import Board, Give, Rule, Streak
+
+
+class Verdict(Struct, frozen=True):
+    """`reasons` are short clauses that say why the order matters; without any it does not."""
+
+    name: str
+    reasons: tuple[str, ...]
+
+    @property
+    def order_free(self) -> bool:
+        return not self.reasons
+
+
+class Verdicts(Struct, frozen=True):
+    """One for each, in the order of the file."""
+
+    rules: tuple[Verdict, ...]
+    streaks: tuple[Verdict, ...]
+    boards: tuple[Verdict, ...]
+
+
+def judge(program: Program) -> Verdicts:
+    """Whether the rules, streaks and boards of a program are order-free, and why not."""
+    replaced = {give.metric: give.mode for rule in program.rules for give in rule.gives if give.mode != "add"}
+    rules = tuple(_rule(program, rule, replaced) for rule in program.rules)
+    touched: dict[str, str] = {}
+    for rule, verdict in zip(program.rules, rules, strict=True):
+        if not verdict.order_free:
+            for give in rule.gives:
+                touched.setdefault(give.metric, rule.name)
+    return Verdicts(
+        rules,
+        tuple(_streak(program.names, streak) for streak in program.streaks.values()),
+        tuple(_board(board, touched) for board in program.boards.values()),
+    )
+
+
+def _rule(program: Program, rule: Rule, replaced: dict[str, str]) -> Verdict:
+    reasons: list[str] = []
+    if rule.cap:
+        reasons.append(f"cap {rule.cap!r}: who comes first takes the room")
+    if rule.once:
+        reasons.append("once: the first event counts, later ones do not")
+    reasons += [f"sets the attribute {item.attribute!r}: the last event decides" for item in rule.sets]
+    for give in rule.gives:
+        reasons += _give(program, give, replaced)
+    reasons += _reads("its condition", [rule.when], program.names)
+    reasons += _reads("an amount", [give.amount for give in rule.gives], program.names)
+    reasons += _reads("an amount's condition", [give.when for give in rule.gives], program.names)
+    return Verdict(rule.name, tuple(dict.fromkeys(reasons)))
+
+
+def _give(program: Program, give: Give, replaced: dict[str, str]) -> Iterable[str]:
+    if program.metrics[give.metric].minimum is not None:
+        yield f"{give.metric!r} has a min: what falls below it is lost"
+    if give.mode != "add":
+        yield f"mode {give.mode!r}: it replaces what {give.metric!r} holds"
+    elif give.metric in replaced:
+        yield f"another rule replaces {give.metric!r} (mode {replaced[give.metric]!r})"
+
+
+def _streak(names: Names, streak: Streak) -> Verdict:
+    reasons = ["every event: it counts in the order of the log"] if streak.every == "event" else []
+    reasons += _reads("its condition", [streak.when, streak.breaks_when], names)
+    return Verdict(streak.name, tuple(reasons))
+
+
+def _board(board: Board, touched: dict[str, str]) -> Verdict:
+    reasons = [f"ties {board.ties!r}: who got there {board.ties} stands above"] if board.ties != "id" else []
+    for key in board.order:
+        if key.metric in touched:
+            reasons.append(f"{key.metric!r} follows order: rule {touched[key.metric]!r}")
+    return Verdict(board.name, tuple(reasons))
+
+
+def _reads(what: str, expressions: Iterable[Expression | None], names: Names) -> list[str]:
+    """A clause for each kind of state that any of the expressions reads."""
+    meanings = [
+        names.in_rule(path)
+        for expression in expressions
+        if expression is not None
+        for path in sorted(expression.paths)
+        if path[0] not in CONSTANTS
+    ]
+    clauses: list[str] = []
+    for meaning in meanings:
+        match meaning:
+            case TallyOf(metric=metric):
+                clauses.append(f"{what} reads the tally {metric!r}")
+            case AttributeOf(attribute=attribute):
+                clauses.append(f"{what} reads the attribute {attribute!r}")
+            case StreakOf(streak=streak):
+                clauses.append(f"{what} reads the streak {streak!r}")
+            case _:
+                pass  # a field of the event is the same whenever the event comes
+    return list(dict.fromkeys(clauses))

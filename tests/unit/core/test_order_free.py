@@ -1,0 +1,86 @@
+"""Which parts of a program depend on the order of events, and why."""
+
+from __future__ import annotations
+
+from accrue.core.order_free import Verdicts, judge
+from accrue.core.reader import read
+
+
+def judged(parts: str, metrics: str = "points = {}\nlikes = {}") -> Verdicts:
+    return judge(read(f"[metrics]\n{metrics}\n{parts}"))
+
+
+def rule(lines: str, give: str = '{ to = "actor", metric = "points", amount = 2 }') -> str:
+    return f'[[rules]]\nname = "r"\non = "e"\ngive = [{give}]\n{lines}\n'
+
+
+def reasons(parts: str, metrics: str = "points = {}\nlikes = {}") -> tuple[str, ...]:
+    return judged(parts, metrics).rules[0].reasons
+
+
+def test_a_plain_sum_with_a_condition_on_the_event_is_order_free() -> None:
+    give = '{ to = "actor", metric = "points", amount = "data.n * 2 if value > 1 else 1" }'
+    verdict = judged(rule('when = "actor != owner and data.kind == null"', give)).rules[0]
+    assert verdict.order_free
+    assert verdict.name == "r"
+
+
+def test_a_cap_is_not_order_free() -> None:
+    cap = '[caps.daily]\nmetric = "points"\nlimit = 5\nper = "day"\n'
+    assert reasons(rule('cap = "daily"') + cap) == ("cap 'daily': who comes first takes the room",)
+
+
+def test_once_is_not_order_free() -> None:
+    assert reasons(rule('once = ["actor"]')) == ("once: the first event counts, later ones do not",)
+
+
+def test_a_metric_with_a_floor_is_not_order_free() -> None:
+    assert reasons(rule(""), "points = { min = 0 }") == ("'points' has a min: what falls below it is lost",)
+
+
+def test_a_mode_other_than_add_is_not_order_free_and_spoils_the_sums_on_that_metric() -> None:
+    replacing = rule("", '{ to = "actor", metric = "points", amount = 1, mode = "set" }')
+    verdicts = judged(replacing + rule("").replace('"r"', '"sum"')).rules
+    assert verdicts[0].reasons == ("mode 'set': it replaces what 'points' holds",)
+    assert verdicts[1].reasons == ("another rule replaces 'points' (mode 'set')",)
+
+
+def test_reading_a_tally_an_attribute_or_a_streak_is_not_order_free() -> None:
+    streak = '[streaks.daily]\non = "e"\nevery = "day"\n'
+    setting = '[[rules]]\nname = "s"\non = "e"\nset = { on = "actor", attribute = "country", value = "data.c" }\n'
+    assert reasons(rule('when = "actor.day.likes > 3"')) == ("its condition reads the tally 'likes'",)
+    assert reasons(rule('when = "actor.country == 1"') + setting) == ("its condition reads the attribute 'country'",)
+    give = '{ to = "actor", metric = "points", amount = "actor.streak.daily", when = "actor.likes > 1" }'
+    assert reasons(rule("", give) + streak) == (
+        "an amount reads the streak 'daily'",
+        "an amount's condition reads the tally 'likes'",
+    )
+
+
+def test_setting_an_attribute_is_not_order_free() -> None:
+    setting = '[[rules]]\nname = "s"\non = "e"\nset = { on = "actor", attribute = "country", value = "data.c" }\n'
+    assert reasons(setting) == ("sets the attribute 'country': the last event decides",)
+
+
+def test_a_streak_by_period_is_order_free_and_one_by_event_is_not() -> None:
+    streaks = '[streaks.daily]\non = "e"\nevery = "day"\n[streaks.run]\non = "e"\nevery = "event"\n'
+    daily, run = judged(streaks).streaks
+    assert daily.order_free
+    assert run.reasons == ("every event: it counts in the order of the log",)
+
+
+def test_a_streak_whose_condition_reads_a_tally_is_not_order_free() -> None:
+    (daily,) = judged('[streaks.daily]\non = "e"\nevery = "day"\nwhen = "actor.points > 3"\n').streaks
+    assert daily.reasons == ("its condition reads the tally 'points'",)
+
+
+def test_a_board_is_order_free_with_ties_by_id_over_plain_sums() -> None:
+    boards = '[boards.a]\nmetric = "points"\nties = "id"\n[boards.b]\nmetric = "points"\nties = "first"\n'
+    a, b = judged(rule("") + boards).boards
+    assert a.order_free
+    assert b.reasons == ("ties 'first': who got there first stands above",)
+
+
+def test_a_board_over_a_metric_that_follows_order_is_not_order_free() -> None:
+    (board,) = judged(rule('once = ["actor"]') + '[boards.a]\nmetric = "points"\nties = "id"\n').boards
+    assert board.reasons == ("'points' follows order: rule 'r'",)
