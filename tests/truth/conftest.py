@@ -1,17 +1,17 @@
 """How the truth tests fold: through which engine, and how the events are delivered.
 
-Everything that is read of a fold is in `Folded`. Another engine takes part by another `open_fold`.
+Everything that is read of a fold is in `truth.engine.Folded`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from truth.quick import Folded, Quick
+from truth.engine import Folded
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "examples" / "programs"
 
@@ -39,12 +39,16 @@ def delivery(request: pytest.FixtureRequest) -> Delivery:
 
 
 @pytest.fixture(scope="session")
-def open_fold() -> OpenFold:
-    def open_quick(program: str, delivery: Delivery) -> Folded:
-        text = (PROGRAMS / f"{program}.toml").read_text(encoding="utf-8")
-        return Quick(text, copies=delivery.copies, batch=delivery.batch)
+def open_fold() -> Iterator[OpenFold]:
+    opened: list[Folded] = []
 
-    return open_quick
+    def open_engine(program: str, delivery: Delivery) -> Folded:
+        opened.append(Folded(PROGRAMS / f"{program}.toml", copies=delivery.copies, batch=delivery.batch))
+        return opened[-1]
+
+    yield open_engine
+    for folded in opened:
+        folded.close()
 
 
 @pytest.fixture(scope="session")

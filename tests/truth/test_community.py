@@ -11,7 +11,7 @@ from loaders import community
 from loaders.lines import rows
 
 from truth.conftest import Delivery, FoldAll, assert_all_counted_once
-from truth.quick import Folded
+from truth.engine import Folded
 
 EVENTS = 16_596
 POSTS = 1_672

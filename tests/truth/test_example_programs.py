@@ -9,7 +9,7 @@ import pytest
 
 from accrue.core.reader import read
 from truth.conftest import PROGRAMS, Delivery, OpenFold
-from truth.quick import Folded
+from truth.engine import Folded
 
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 BROWSER = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_9_1) Safari/537.36"

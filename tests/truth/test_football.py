@@ -10,7 +10,7 @@ from loaders import football
 from loaders.lines import rows
 
 from truth.conftest import Delivery, FoldAll, assert_all_counted_once
-from truth.quick import Folded
+from truth.engine import Folded
 
 MATCHES = 9_500
 PUBLISHED_ROWS = 440

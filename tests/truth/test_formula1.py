@@ -13,7 +13,7 @@ from loaders.lines import rows
 
 from accrue.core.ranking import Standing
 from truth.conftest import Delivery, OpenFold, assert_all_counted_once
-from truth.quick import Folded
+from truth.engine import Folded
 
 LAST_SEASON = 2025
 FINAL = "final"

@@ -14,7 +14,7 @@ import pytest
 
 from accrue.ingest.formats import combined
 from truth.conftest import Delivery, FoldAll, assert_all_counted_once
-from truth.quick import Folded
+from truth.engine import Folded
 
 LINES = 10_000
 LINES_SERVED = 9_780

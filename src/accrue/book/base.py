@@ -75,6 +75,8 @@ class ProgramRow(NamedTuple):
 
 
 class FailedRow(NamedTuple):
+    """An event on which a rule failed, parked whole and without any of its effects. `body` is its JSON as it came."""
+
     tenant: str
     sequence: int
     event_id: str
@@ -83,6 +85,8 @@ class FailedRow(NamedTuple):
 
 
 class ConflictRow(NamedTuple):
+    """An event whose id was already used with another body: the first one stands, this is the second."""
+
     tenant: str
     sequence: int
     event_id: str

@@ -36,24 +36,28 @@ def decimal(text: str) -> Decimal:
 
 
 def add(left: Value, right: Value) -> Number:
+    """`left + right`: whole numbers stay whole, everything else is exact to DIGITS."""
     if type(left) is int and type(right) is int:
         return left + right
     return CONTEXT.add(_exact(left), _exact(right))
 
 
 def subtract(left: Value, right: Value) -> Number:
+    """`left - right`."""
     if type(left) is int and type(right) is int:
         return left - right
     return CONTEXT.subtract(_exact(left), _exact(right))
 
 
 def multiply(left: Value, right: Value) -> Number:
+    """`left * right`."""
     if type(left) is int and type(right) is int:
         return left * right
     return CONTEXT.multiply(_exact(left), _exact(right))
 
 
 def divide(left: Value, right: Value) -> Number:
+    """`left / right`, always a decimal. Dividing by zero is a failure of the event, never an infinity."""
     return CONTEXT.divide(_exact(left), _exact(right))
 
 
@@ -73,10 +77,12 @@ def modulo(left: Value, right: Value) -> Number:
 
 
 def negate(value: Value) -> Number:
+    """`-value`."""
     return -value if type(value) is int else CONTEXT.minus(_exact(value))
 
 
 def less(left: Value, right: Value) -> bool:
+    """`left < right`, of two numbers or two texts; false when one of them is missing."""
     if left is None or right is None:
         return False
     _same_kind(left, right)
@@ -84,6 +90,7 @@ def less(left: Value, right: Value) -> bool:
 
 
 def less_or_equal(left: Value, right: Value) -> bool:
+    """`left <= right`, of two numbers or two texts; false when one of them is missing."""
     if left is None or right is None:
         return False
     _same_kind(left, right)
@@ -113,6 +120,7 @@ def length(value: Value) -> int:
 
 
 def floor(value: Value) -> int:
+    """The nearest whole number towards minus infinity."""
     if type(value) is int:
         return value
     return int(_exact(value).to_integral_value(rounding="ROUND_FLOOR", context=CONTEXT))
@@ -124,19 +132,22 @@ def round_half_even(value: Value, digits: Value = 0) -> Number:
         raise Failure("round() needs 0 to 12 digits")
     if type(value) is int:
         return value
-    rounded = CONTEXT.quantize(_exact(value), Decimal(1).scaleb(-digits))
+    rounded = CONTEXT.quantize(_exact(value), Decimal((0, (1,), -digits)))
     return int(rounded) if digits == 0 else rounded
 
 
 def absolute(value: Value) -> Number:
+    """The value without its sign."""
     return abs(value) if type(value) is int else CONTEXT.abs(_exact(value))
 
 
 def smallest(*values: Value) -> Number:
+    """`min(...)` of numbers."""
     return min(_number(value) for value in values)
 
 
 def largest(*values: Value) -> Number:
+    """`max(...)` of numbers."""
     return max(_number(value) for value in values)
 
 

@@ -12,7 +12,6 @@ then badges. An event on which anything fails raises; the caller undoes the jour
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +19,7 @@ from msgspec import Struct
 
 from accrue.core import arithmetic
 from accrue.core.arithmetic import Failure
+from accrue.core.attribute import plain
 from accrue.core.event import MAGNITUDE_MAX, Stamp
 from accrue.core.expression import Path
 from accrue.core.once import once_key
@@ -225,11 +225,11 @@ _SCOPE: dict[str, Any] = {
     },
     "Award": Award,
     "Failure": Failure,
-    "PLAIN": (str, int, bool, Decimal, type(None)),
     "NONE": NONE,
     "decimal_value": decimal_value,
     "once_key": once_key,
     "past_limit": _past_limit,
+    "plain": plain,
     "scaled": scaled,
     "split_remainder": split_remainder,
     "subject_of": _subject,

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from decimal import InvalidOperation, Overflow
 from difflib import get_close_matches
+
+from accrue.core.arithmetic import decimal
 
 CHARACTERS_MAX = 1_000
 NODES_MAX = 200
@@ -133,8 +136,10 @@ class _Writer:
 
     def write(self, node: ast.expr) -> str:
         path = _path(node)
-        if path is not None:
-            return CONSTANTS.get(path[0], "") if path[0] in CONSTANTS else self._resolve(path)
+        if path is not None and path[0] not in CONSTANTS:
+            return self._resolve(path)
+        if path is not None and len(path) == 1:
+            return CONSTANTS[path[0]]
         match node:
             case ast.Constant():
                 return self._constant(node)
@@ -158,15 +163,24 @@ class _Writer:
         raise ExpressionError(f"{self._segment(node)!r} is not allowed in an expression")
 
     def _constant(self, node: ast.Constant) -> str:
-        if node.value is None or type(node.value) in (bool, int, str):
-            return repr(node.value)
-        if type(node.value) is float:
-            return self._number(self._segment(node).replace("_", ""))
+        value, written = node.value, self._segment(node).replace("_", "")
+        if value is None or type(value) is bool:
+            return repr(value)
+        if type(value) is str:
+            if not _storable(value):
+                raise ExpressionError(f"{self._segment(node)} holds a character that no text may hold")
+            return repr(value)
+        if type(value) is int and written.isdecimal():
+            return repr(value)
+        if type(value) is float and _exact(written):
+            return self._number(written)
         raise ExpressionError(f"{self._segment(node)!r} is not a number, a text, true, false or null")
 
     def _comparison(self, node: ast.Compare) -> str:
         parts = []
         operands = [node.left, *node.comparators]
+        if any(_has_chain(operand) for operand in operands[1:-1]):  # it is written twice, which must not multiply
+            raise ExpressionError(f"{self._segment(node)!r}: write comparisons inside a comparison with 'and'")
         for left, operator, right in zip(operands, node.ops, operands[1:], strict=False):
             parts.append(self._compare(left, operator, right))
         return "(" + " and ".join(parts) + ")"
@@ -251,6 +265,24 @@ def _count(node: ast.AST, depth: int) -> int:
     return 1 + sum(_count(child, depth + 1) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr))
 
 
+def _has_chain(node: ast.AST) -> bool:
+    return any(isinstance(inner, ast.Compare) and len(inner.ops) > 1 for inner in ast.walk(node))
+
+
+def _storable(text: str) -> bool:
+    """No U+0000 and no half of a surrogate pair: what an event may not hold either."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
+
+
+def _exact(written: str) -> bool:
+    """Whether a number with a fraction or exponent fits the arithmetic."""
+    try:
+        decimal(written)
+    except (InvalidOperation, Overflow):
+        return False
+    return True
+
+
 def _is_number(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and type(node.value) in (int, float)
 
@@ -263,6 +295,6 @@ def _table_name(node: ast.AST) -> str:
     assert isinstance(node, ast.Call)
     if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
         name = node.args[0].value
-        if name.isidentifier():
+        if name.isidentifier() and name.isascii():
             return name
     raise ExpressionError("lookup() needs the name of a table first, in quotes: lookup('levels', data.level)")

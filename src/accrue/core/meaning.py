@@ -28,14 +28,20 @@ STREAK_WORDS = ("streak", "longest")
 
 
 class FieldOf(Struct, frozen=True):
+    """A field of the event itself: one of FIELDS."""
+
     name: str
 
 
 class DataOf(Struct, frozen=True):
+    """Something under `data`, by its path."""
+
     path: Path
 
 
 class StampOf(Struct, frozen=True):
+    """What ingest found out about the event: one of STAMPS."""
+
     name: str
 
 
@@ -47,12 +53,16 @@ class AttributeOf(Struct, frozen=True):
 
 
 class TallyOf(Struct, frozen=True):
+    """A tally of a subject in one kind of period. `role` is None for the subject of a badge."""
+
     role: str | None
     period: str
     metric: str
 
 
 class StreakOf(Struct, frozen=True):
+    """How long a streak is or was: `word` is one of STREAK_WORDS. `role` is None for the subject of a badge."""
+
     role: str | None
     word: str
     streak: str

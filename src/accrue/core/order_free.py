@@ -12,7 +12,7 @@ know where it matters. This judges cautiously: what it calls order-free is, what
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -57,7 +57,7 @@ def judge(program: Program) -> Verdicts:
     )
 
 
-def _rule(program: Program, rule: Rule, replaced: dict[str, str]) -> Verdict:
+def _rule(program: Program, rule: Rule, replaced: Mapping[str, str]) -> Verdict:
     reasons: list[str] = []
     if rule.cap:
         reasons.append(f"cap {rule.cap!r}: who comes first takes the room")
@@ -72,7 +72,7 @@ def _rule(program: Program, rule: Rule, replaced: dict[str, str]) -> Verdict:
     return Verdict(rule.name, tuple(dict.fromkeys(reasons)))
 
 
-def _give(program: Program, give: Give, replaced: dict[str, str]) -> Iterable[str]:
+def _give(program: Program, give: Give, replaced: Mapping[str, str]) -> Iterable[str]:
     if program.metrics[give.metric].minimum is not None:
         yield f"{give.metric!r} has a min: what falls below it is lost"
     if give.mode != "add":
@@ -87,7 +87,7 @@ def _streak(names: Names, streak: Streak) -> Verdict:
     return Verdict(streak.name, tuple(reasons))
 
 
-def _board(board: Board, touched: dict[str, str]) -> Verdict:
+def _board(board: Board, touched: Mapping[str, str]) -> Verdict:
     reasons = [f"ties {board.ties!r}: who got there {board.ties} stands above"] if board.ties != "id" else []
     for key in board.order:
         if key.metric in touched:

@@ -333,7 +333,7 @@ class _Reader:
             elif revocable and (once == "owner" or days is not None):
                 self._problem("a badge for any object or for days cannot be revocable", "revocable")
             if levels:
-                yield name, Badge(name, kind, levels, once, days, bool(revocable))  # type: ignore[arg-type]
+                yield name, Badge(name, kind, levels, once, days, bool(revocable))  # type: ignore[arg-type]  # checked
 
     def _metrics(self) -> Iterable[tuple[str, Metric]]:
         for name, table in self._tables_of("metrics", METRIC_KEYS):

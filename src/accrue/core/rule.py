@@ -76,6 +76,8 @@ class Rule(Struct, frozen=True):
 
 
 class OrderKey(Struct, frozen=True):
+    """One metric by which a board is ordered; the next key decides only between equal values."""
+
     metric: str
     descending: bool
 

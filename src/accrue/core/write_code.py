@@ -56,6 +56,8 @@ class Slot(NamedTuple):
 
 
 class Code(NamedTuple):
+    """A written function. `bind` takes the tables of `slots`, in that order, and returns it ready to call."""
+
     text: str
     slots: tuple[Slot, ...]
     bind: Callable[..., Any]
@@ -183,10 +185,7 @@ class FunctionWriter:
     def _set(self, to: Path, attribute: str, value: Expression) -> None:
         table = self._table("attribute", attribute, "object" if to == ("object",) else "user")
         with self._subject(to):
-            self._line(f"new = {self._source(value)}")
-            self._line(
-                f"if type(new) not in PLAIN: raise Failure({f'the attribute {attribute!r} is no plain value'!r})"
-            )
+            self._line(f"new = plain({self._source(value)}, {attribute!r})")
             self._line(f"old = {table}.get(subject)")
             with self._when("new is not None and (new != old or type(new) is not type(old))"):
                 self._change(table)
@@ -231,7 +230,8 @@ class FunctionWriter:
         with self._when(f"{used} is not None" if self._is_range(cap.per) else None):
             self._line(f"old = {used}.get(subject)")
             self._line("used = old or 0")
-            self._line(f"if amount > {cap.limit} - used: amount = max({cap.limit} - used, 0)")
+            # What takes away always may, also when a new program made the limit smaller than what is used.
+            self._line(f"if amount > 0 and amount > {cap.limit} - used: amount = max({cap.limit} - used, 0)")
             with self._when("amount"):
                 self._line("new = used + amount")
                 self._change(used)

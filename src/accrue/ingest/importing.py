@@ -19,6 +19,7 @@ Events without an id of their own get `{import key}:{line}`.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +37,8 @@ from accrue.ingest.accept import ADMIN_TYPES, Acceptor
 from accrue.ingest.checked import BODY_SIZE_BYTES_MAX, EVENT_SIZE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, EventResult
 from accrue.ingest.formats import GZIP_BEGINS, Line, combined, csv, digest, ndjson, numbered_lines
 from accrue.ingest.validate import check_ndjson
-from accrue.process.base import Counts, Live
+from accrue.process.base import Live
+from accrue.process.outcome import APPLIED, Counts
 
 Format = Literal["ndjson", "csv", "combined"]
 
@@ -137,7 +139,7 @@ class Importer:
         """
         self._live.program(self._tenant)
         # 1.
-        key = import_key(file, source)
+        key = await asyncio.to_thread(import_key, file, source)
         before = await self.progress(key)
         summary = Summary(name=source.name, key=key, lines=before.lines, repeated=before.events)
         if before.complete:
@@ -216,10 +218,9 @@ class Importer:
         if outcomes is None:
             raise Unavailable("What became of the events is no longer known. Import the file again to go on.")
         end = appended.first_index + appended.events
-        marker, counts = Counts(), Counts()
-        marker.count(outcomes[end : end + 1])
-        if marker.applied != 1:
+        if outcomes[end] != APPLIED:
             raise Conflict(f"How far the import has come was not noted: another event has an id {IMPORTED}:...")
+        counts = Counts()
         counts.count(outcomes[appended.first_index : end])
         summary.accepted += counts.applied
         summary.repeated += counts.repeated

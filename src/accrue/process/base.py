@@ -12,7 +12,7 @@ from accrue.core.program import Program
 from accrue.core.rule import Board
 from accrue.core.table import TableKey
 from accrue.log.base import Position
-from accrue.process.outcome import Counts as Counts  # part of this contract
+from accrue.process.outcome import Counts
 
 
 class Status(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ Closing again changes nothing; what arrives later counts, and the standings stay
 
 from __future__ import annotations
 
+from itertools import chain
+
 import msgspec
 
 from accrue.book.base import Book, ResultRow
@@ -52,8 +54,15 @@ def order_of(board: Board) -> Order:
     return Order(tuple(key.descending for key in board.order), board.ties)
 
 
+def starting_scores(state: TenantState, board: Board, period: str) -> list[int]:
+    """What a member without a tally of a metric has, for each metric of the order."""
+    return [state.program.metrics[key.metric].initial if period == "all" else 0 for key in board.order]
+
+
 async def board_rows(book: Book, state: TenantState, board: Board, period: str) -> dict[str, Row]:
-    """Every member of a board in a period: from the book, with memory's newer values over it.
+    """Every member of a board in a period: whoever has a tally of any of its metrics there.
+
+    From the book, with memory's newer values over it.
 
     Consistent at the instant it returns: what the fold changes meanwhile is taken from memory, last.
     """
@@ -68,9 +77,10 @@ async def board_rows(book: Book, state: TenantState, board: Board, period: str) 
             column.update(table)
             for subject, sequence in state.unsettled(table).items():
                 reached[subject] = max(sequence, reached.get(subject, 0))
+    columns = list(zip(scores, starting_scores(state, board, period), strict=True))
     return {
-        subject: Row(subject, (value, *(column.get(subject, 0) for column in scores[1:])), reached.get(subject, 0))
-        for subject, value in scores[0].items()
+        subject: Row(subject, tuple([column.get(subject, start) for column, start in columns]), reached.get(subject, 0))
+        for subject in dict.fromkeys(chain.from_iterable(scores))
     }
 
 

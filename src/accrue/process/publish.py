@@ -13,7 +13,7 @@ from accrue.book.base import Book
 from accrue.core.ranking import Row
 from accrue.core.rule import Board
 from accrue.core.table import Table, TableKey
-from accrue.process.close import board_rows, order_of
+from accrue.process.close import board_rows, order_of, starting_scores
 from accrue.process.state import TenantState
 from accrue.process.world import World
 
@@ -78,8 +78,7 @@ class Publisher:
                 return None
             self._live[key] = state.program_sequence
         tables = [state.tables.get(TableKey("tally", item.metric, key.period)) for item in board.order]
-        first = tables[0]
-        return _rows(first, tables) if first is not None else []
+        return _rows(tables, starting_scores(state, board, key.period))
 
     def _is_new(self, state: TenantState, board: Board, period: str) -> bool:
         """Whether everything the board has changed just now, so that publishing the changes publishes it all."""
@@ -96,17 +95,18 @@ class Publisher:
         self._live[key] = state.program_sequence
 
 
-def _rows(first: Table, tables: list[Table | None]) -> list[Row]:
-    """The rows whose scores changed. `first` says who is on the board at all."""
+def _rows(tables: list[Table | None], starts: list[int]) -> list[Row]:
+    """The rows of every member that has something changed, absolutely."""
     if len(tables) == 1:
-        return [Row(subject, (first[subject],), sequence) for subject, sequence in first.changed.items()]
+        (only,) = tables
+        changed = only.changed.items() if only is not None else ()
+        return [Row(subject, (only[subject],), sequence) for subject, sequence in changed]  # type: ignore[index]
     reached: dict[str, int] = {}
     for table in tables:
         for subject, sequence in table.changed.items() if table is not None else ():
             reached[subject] = max(sequence, reached.get(subject, 0))
-    others: list[dict[str, int]] = [table if table is not None else {} for table in tables[1:]]
+    columns = [(table if table is not None else {}, start) for table, start in zip(tables, starts, strict=True)]
     return [
-        Row(subject, (first[subject], *(other.get(subject, 0) for other in others)), sequence)
+        Row(subject, tuple([column.get(subject, start) for column, start in columns]), sequence)
         for subject, sequence in reached.items()
-        if subject in first
     ]

@@ -85,6 +85,8 @@ class Profile(Struct, frozen=True, kw_only=True):
 
 
 class Tally(Struct, frozen=True, kw_only=True):
+    """How much of a metric a subject has in a period."""
+
     metric: str
     subject: str
     period: str

@@ -1,0 +1,187 @@
+"""The other ways in over HTTP: a score for a board, and a new program for a tenant.
+
+Both become events in the log like any other; these handlers only read the request and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post, put
+from litestar.params import Parameter
+from msgspec import Struct
+
+from accrue import ids
+from accrue.config import DEFAULT_TENANT
+from accrue.core.event import MAGNITUDE_MAX, Id, Subject
+from accrue.errors import Rejected
+from accrue.ingest.accept import Acceptor, Receipt, ScoreMode
+from accrue.ingest.checked import (
+    EPOCH,
+    IDEMPOTENCY_KEY_CHARACTERS_MAX,
+    MICROSECOND,
+    TIME_US_END,
+    EventResult,
+)
+from accrue.ingest.routes import Accepted, EventOutcome, Outcomes
+from accrue.process.base import Live
+from accrue.web.body import media_type, read_body, read_json
+from accrue.web.problems import Malformed
+
+FRACTION_DIGITS_MAX = 18
+TENANT_CHARACTERS_MAX = 64
+PROGRAM_TYPES = ("text/plain", "application/toml")
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class Submissions(Struct, frozen=True, kw_only=True):
+    """What these handlers need of the engine. `use_program(tenant, text)` says whether anything changed."""
+
+    acceptor: Acceptor
+    live: Live
+    outcomes: Outcomes
+    use_program: Callable[[str, str], Awaitable[bool]]
+
+
+class Score(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A score for a board: `set` it, keep the `best` of it and the one before, or `add` it.
+
+    `value` is a number, or its decimal text ("12.50"). With an `id` of your own (or an Idempotency-Key) the same
+    submission sent again counts once.
+    """
+
+    subject: Subject
+    value: int | Decimal
+    mode: ScoreMode = "best"
+    id: Id | None = None
+    time: datetime | None = None
+
+
+class ProgramInForce(Struct, frozen=True):
+    """`changed` is False when the tenant lived by this very text already."""
+
+    tenant: str
+    changed: bool
+
+
+_score_decoder = msgspec.json.Decoder(Score)
+
+Tenant = Annotated[str | None, Parameter(query="tenant", description="The tenant; or use the header Accrue-Tenant.")]
+TenantHeader = Annotated[str | None, Parameter(header="Accrue-Tenant", description="The tenant, `default` if left out.")]
+IdempotencyKey = Annotated[
+    str | None, Parameter(header="Idempotency-Key", description="Stands in for an id; the same key counts once.")
+]
+Wait = Annotated[
+    str, Parameter(query="wait", description="`durable` answers at once, `applied` when the rules have seen it.")
+]
+
+
+@post(
+    "/v1/boards/{board:str}/scores",
+    status_code=202,
+    operation_id="submitScore",
+    summary="Submit a score",
+    tags=["events"],
+    opt={"body": Score},
+)
+async def submit_score(
+    board: str,
+    request: AnyRequest,
+    submissions: Submissions,
+    tenant: Tenant = None,
+    tenant_header: TenantHeader = None,
+    key: IdempotencyKey = None,
+    wait: Wait = "durable",
+) -> Accepted:
+    """Set a member's score, keep the better one, or add to it. It goes through the log like any event."""
+    if wait not in ("durable", "applied"):
+        raise Rejected("wait is durable or applied.", field="wait")
+    if key is not None and (not 1 <= len(key) <= IDEMPOTENCY_KEY_CHARACTERS_MAX or not key.isprintable()):
+        detail = f"An Idempotency-Key has 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} printable characters."
+        raise Rejected(detail, field="Idempotency-Key")
+    score = await read_json(request.receive, dict(request.scope["headers"]), _score_decoder)
+    receipt = await submissions.acceptor.score(
+        tenant or tenant_header or DEFAULT_TENANT,
+        board,
+        id=score.id or (f"{key}:0" if key else ids.event_id()),
+        subject=score.subject,
+        value=_exact(score.value),
+        mode=score.mode,
+        time_us=_time_us(score.time),
+    )
+    assert receipt.durable is not None  # a system event is accepted or raises
+    assert receipt.position is not None
+    return Accepted(receipt.durable, receipt.position, await _results(submissions, receipt, wait))
+
+
+@put(
+    "/v1/admin/program",
+    operation_id="putProgram",
+    summary="Load a program",
+    tags=["admin"],
+    opt={"body": str},
+)
+async def put_program(
+    request: AnyRequest, submissions: Submissions, tenant: Tenant = None, tenant_header: TenantHeader = None
+) -> ProgramInForce:
+    """Let a tenant live by this rules file (TOML) from here on. One with errors is refused as a whole: the answer
+    names every problem with its line, and the running one stays. A tenant begins with its first program."""
+    headers = dict(request.scope["headers"])
+    media_type(headers, PROGRAM_TYPES)
+    body = await read_body(request.receive, headers)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(f"The program is not UTF-8, at byte {error.start}.", field="$") from None
+    if not text.strip():
+        raise Malformed("The program is empty.", field="$")
+    name = tenant or tenant_header or DEFAULT_TENANT
+    if len(name) > TENANT_CHARACTERS_MAX or not name.isprintable():
+        raise Rejected(f"A tenant's name has 1 to {TENANT_CHARACTERS_MAX} printable characters.", field="tenant")
+    return ProgramInForce(name, await submissions.use_program(name, text))
+
+
+@get("/v1/admin/program", operation_id="getProgram", summary="The program in force", tags=["admin"])
+async def get_program(
+    submissions: Submissions, tenant: Tenant = None, tenant_header: TenantHeader = None
+) -> Response[str]:
+    """The text of the rules file that the tenant lives by, as it was loaded."""
+    text = submissions.live.program(tenant or tenant_header or DEFAULT_TENANT).text
+    return Response(text, media_type="text/plain; charset=utf-8")
+
+
+HANDLERS = [submit_score, put_program, get_program]
+
+
+async def _results(submissions: Submissions, receipt: Receipt, wait: str) -> list[EventResult]:
+    if wait != "applied":
+        return receipt.results
+    (outcome,) = await submissions.outcomes(receipt)
+    return [EventOutcome(result.id, result.status, outcome=outcome) for result in receipt.results]
+
+
+def _exact(value: int | Decimal) -> int | Decimal:
+    """The value, when it is one that a tally could hold. Raises `Rejected`."""
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise Rejected("A score is a finite number.", field="$.value")
+    if abs(value) > MAGNITUDE_MAX:
+        raise Rejected(f"Numbers lie within +-(2^53-1), {MAGNITUDE_MAX}.", field="$.value")
+    if isinstance(value, Decimal) and int(value.as_tuple().exponent) < -FRACTION_DIGITS_MAX:
+        raise Rejected(f"A score has at most {FRACTION_DIGITS_MAX} digits after the point.", field="$.value")
+    return value
+
+
+def _time_us(time: datetime | None) -> int | None:
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise Rejected("A time needs a time zone: add Z or an offset like +02:00.", field="$.time")
+    time_us = (time - EPOCH) // MICROSECOND
+    if not 0 <= time_us < TIME_US_END:
+        raise Rejected("A time lies from 1970 up to 2199.", field="$.time")
+    return time_us

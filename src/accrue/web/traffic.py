@@ -1,0 +1,36 @@
+"""What the HTTP face counts about itself: requests by route and status, and how long acks took.
+
+The hot route counts with one dictionary entry and one list cell a request; everything else is done when somebody
+reads /metrics.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from typing import NamedTuple
+
+ACK_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Upper ends. Finest around the promise: the 99th percentile under 5 ms."""
+
+
+class Request(NamedTuple):
+    """`route` is the template (`/v1/users/{id}`), never the address, so that there are few of them."""
+
+    method: str
+    route: str
+    status: int
+
+
+class Traffic:
+    """Counts since the start."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[Request] = Counter()
+        self.acks = [0] * (len(ACK_BUCKETS_S) + 1)
+        self.acks_s = 0.0
+
+    def acked(self, seconds: float) -> None:
+        """One request for events was answered 202, this long after its first byte reached us."""
+        self.acks[bisect_left(ACK_BUCKETS_S, seconds)] += 1
+        self.acks_s += seconds
