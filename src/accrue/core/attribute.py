@@ -21,7 +21,7 @@ def plain(value: Value, attribute: str) -> Plain:
         raise Failure(f"the attribute {attribute!r} is no plain value")
     if not -MAGNITUDE_MAX <= value <= MAGNITUDE_MAX:
         raise Failure(f"the attribute {attribute!r} would pass the limit of {MAGNITUDE_MAX}")
-    return int(value) if value == int(value) else decimal(str(value)).normalize(CONTEXT)
+    return int(value) if value == int(value) else CONTEXT.normalize(value)
 
 
 def encode_plain(value: Plain) -> str:

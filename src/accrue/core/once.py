@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from xxhash import xxh3_128_digest
 
-from accrue.core.arithmetic import Failure, Value
+from accrue.core.arithmetic import CONTEXT, Failure, Value
 
 SEED = 0x6F6E6365  # "once": apart from the keys of event ids
 
@@ -34,6 +34,8 @@ def _text(part: Value) -> str:
         return part
     if part is None:
         return "\1"
+    if isinstance(part, Decimal):  # 1, 1.0 and 1e0 are the same number
+        part = int(part) if part == part.to_integral_value(context=CONTEXT) else CONTEXT.normalize(part)
     if isinstance(part, (bool, int, Decimal)):
         return f"\1{part}"
     raise Failure("once needs a text, a number or true and false, not a list or an object")

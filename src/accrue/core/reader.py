@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from accrue.core import expression, period
+from accrue.core.arithmetic import CONTEXT
 from accrue.core.event import MAGNITUDE_MAX
 from accrue.core.expression import Expression, ExpressionError, Path, nearest
 from accrue.core.meaning import ROLES, Meaning, Names, TallyOf
@@ -25,6 +26,7 @@ from accrue.errors import Misconfigured
 SCALE_MAX = 9
 CURRENCY_SCALE = 6
 RULES_MAX = 1_000
+NAME_CHARACTERS_MAX = 64
 HOUR_US = 3_600_000_000
 UNITS_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US}
 
@@ -46,7 +48,7 @@ def read(text: str, *, file: str = "program") -> Program:
         raise ProgramError([Problem(1, f"a program has at most {TEXT_SIZE_BYTES_MAX} bytes")], file=file)
     try:
         document = tomllib.loads(text, parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, RecursionError, InvalidOperation) as error:
+    except (ValueError, RecursionError, InvalidOperation) as error:  # what is no TOML, too deep or a number too long
         line = getattr(error, "lineno", None) or _line_in(str(error))
         raise ProgramError([Problem(line, f"not TOML: {error}")], file=file) from None
     reader = _Reader(text, document)
@@ -72,10 +74,8 @@ class _Reader:
         tenant = self._table("tenant")
         self._at = ("tenant",)
         self._known(tenant, TENANT_KEYS, "setting")
-        try:
-            calendar = period.Calendar(self._text_of(tenant, "timezone", "UTC"), ranges)
-        except Misconfigured as error:
-            self._problem(error.detail, "timezone")
+        calendar = self._calendar(self._text_of(tenant, "timezone", "UTC"), ranges)
+        if calendar is None:
             return None
         self._periods = (*period.KINDS, *ranges)
         once_window_us = self._duration(tenant, "once_window")
@@ -114,6 +114,17 @@ class _Reader:
         )
 
     # --- sections, in the order they are read ---------------------------------------------------------------
+
+    def _calendar(self, timezone: str, ranges: dict[str, list[period.NamedRange]]) -> period.Calendar | None:
+        calendar = None
+        for kind, named in [("", []), *ranges.items()]:  # one kind of ranges after the other, to know whose fault it is
+            try:
+                calendar = period.Calendar(timezone, {kind: named} if kind else {})
+            except Misconfigured as error:
+                self._at = ("ranges", kind) if kind else ("tenant",)
+                self._problem(error.detail, None if kind else "timezone")
+                return None
+        return period.Calendar(timezone, ranges) if ranges else calendar
 
     def _ranges(self) -> dict[str, list[period.NamedRange]]:
         ranges: dict[str, list[period.NamedRange]] = {}
@@ -177,12 +188,16 @@ class _Reader:
         tables: dict[str, dict[str, bool | int | Decimal | str]] = {}
         for name, entries in self._table("lookups").items():
             self._at = ("lookups", name)
-            if not isinstance(entries, dict) or not name.isidentifier():
+            if not isinstance(entries, dict) or not (name.isidentifier() and name.isascii()):
                 self._problem("a look-up is a table of key = value, and its name a plain word")
                 continue
             for key, value in entries.items():
                 if not isinstance(value, (bool, int, Decimal, str)):
                     self._problem(f"{key!r} must be a number, a text, true or false", key)
+                elif isinstance(value, (int, Decimal)) and not _in_bounds(value):
+                    self._problem(f"{key!r} is no number within +-{MAGNITUDE_MAX}", key)
+                elif isinstance(value, str) and "\0" in value:
+                    self._problem(f"{key!r} holds the character U+0000", key)
             tables[name] = entries
         return tables
 
@@ -222,6 +237,9 @@ class _Reader:
             cap = self._cap(table, caps)
             gives = tuple(self._gives(table, cap))
             sets = tuple(self._sets(table))
+            for key in ("give", "set"):
+                if key in table and _dicts(table, key) != _rows(table, key):
+                    self._problem(f"{key} is a list of tables: {key} = [{{ ... }}]", key)
             if not _dicts(table, "give") and not _dicts(table, "set"):
                 self._problem('a rule gives or sets something: give = [{ to = "actor", metric = "points" }]')
             when = self._expression(table, "when")
@@ -250,9 +268,9 @@ class _Reader:
             value = self._expression(item, "value")
             if not isinstance(name, str) or not name.isidentifier():
                 self._problem("set needs attribute = a plain word", "set")
-            elif value is None:
+            elif "value" not in item:
                 self._problem('set needs a value, for example value = "data.kind"', "set")
-            elif to:
+            elif to and value is not None:
                 yield SetAttribute(to, name, value)
 
     def _boards(self) -> Iterable[tuple[str, Board]]:
@@ -270,6 +288,8 @@ class _Reader:
                 self._problem("the metrics of one board belong to users or to objects, not to both", "order")
             for key in order:
                 self._uses[key.metric].update(periods)
+            if "order" in table and not table["order"]:
+                self._problem("order names at least one metric", "order")
             if order:
                 yield name, Board(name, order, tuple(periods), ties, keep)  # type: ignore[arg-type]  # checked word
 
@@ -314,7 +334,12 @@ class _Reader:
                 continue
             written = {"": table["when"]} if "when" in table else table["levels"]
             levels: dict[str, Expression] = {}
-            for level, condition in written.items() if isinstance(written, dict) else ():
+            if not isinstance(written, dict) or not written:
+                self._problem('levels is a table: levels = { bronze = "points >= 10" }', "levels")
+                continue
+            for level, condition in written.items():
+                if not _printable(level) and "levels" in table:
+                    self._problem(f"the name of a level is 1 to {NAME_CHARACTERS_MAX} printable characters", "levels")
                 key = "when" if "when" in table else "levels"
                 checked = self._parsed(condition, key, partial(self._names.in_badge, kind=kind))
                 if checked is not None:
@@ -376,8 +401,8 @@ class _Reader:
         if type(value) not in (int, Decimal) or (isinstance(value, Decimal) and not value.is_finite()):
             self._problem(f"{key} is a number", key)
             return None
-        scaled = Decimal(value).scaleb(self._scales[metric])
-        if scaled != scaled.to_integral_value() or abs(scaled) > MAGNITUDE_MAX:
+        scaled = Decimal(value).scaleb(self._scales[metric], context=CONTEXT) if _in_bounds(value) else None
+        if scaled is None or scaled != int(scaled) or not _in_bounds(scaled):
             self._problem(
                 f"{key} has more digits than the metric's scale ({self._scales[metric]}) or is too large", key
             )
@@ -409,7 +434,7 @@ class _Reader:
         name = table.get("cap")
         if name is None:
             return None
-        if name not in caps:
+        if not isinstance(name, str) or name not in caps:
             self._problem(f"there is no cap {name!r}{nearest(str(name), list(caps))}", "cap")
             return None
         return caps[name]
@@ -495,6 +520,8 @@ class _Reader:
     def _tables_of(self, section: str, keys: tuple[str, ...]) -> Iterable[tuple[str, dict[str, Any]]]:
         for name, table in self._table(section).items():
             self._at = (section, name)
+            if not _printable(name):
+                self._problem(f"a name here is 1 to {NAME_CHARACTERS_MAX} printable characters, not {name!r}")
             if not isinstance(table, dict):
                 self._problem(f"[{section}.{name}] is a table")
                 continue
@@ -523,8 +550,8 @@ class _Reader:
 
     def _text_of(self, table: dict[str, Any], key: str, default: str) -> str:
         value = table.get(key, default)
-        if not isinstance(value, str) or not value:
-            self._problem(f"{key} is a text", key)
+        if not isinstance(value, str) or not value or not value.isprintable():
+            self._problem(f"{key} is a text of printable characters on one line", key)
             return default
         return value
 
@@ -540,9 +567,21 @@ class _Reader:
 
 
 def _dicts(table: object, key: str) -> list[dict[str, Any]]:
+    return [row for row in _rows(table, key) if isinstance(row, dict)]
+
+
+def _rows(table: object, key: str) -> list[Any]:
+    """What stands there as a list; one table alone counts as a list of one, as does anything that is no list."""
     rows = table.get(key, []) if isinstance(table, dict) else []
-    rows = [rows] if isinstance(rows, dict) else rows
-    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return rows if isinstance(rows, list) else [rows]
+
+
+def _in_bounds(value: int | Decimal) -> bool:
+    return -MAGNITUDE_MAX <= value <= MAGNITUDE_MAX if isinstance(value, int) or value.is_finite() else False
+
+
+def _printable(name: str) -> bool:
+    return 0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()
 
 
 def _dates(values: Iterable[object]) -> bool:

@@ -15,7 +15,8 @@ import structlog
 
 from accrue.boards.base import BoardKey
 from accrue.clock import Clock
-from accrue.errors import AccrueError
+from accrue.core.period import Period
+from accrue.errors import AccrueError, Rejected
 from accrue.process.state import TenantState
 from accrue.process.worker import Worker
 
@@ -64,10 +65,11 @@ class Closer:
         kinds = {kind for board in state.program.boards.values() for kind in board.periods} - {"all"}
         due = []
         for (owner, period), row in self._worker.world.periods.items():
-            if owner == tenant and not row.closed and period != "all" and state.kind_of(period) in kinds:
-                end_us = state.program.calendar.parse(period).end_us
-                if max(end_us, row.first_seen_us) + self._grace_us <= now_us:
-                    due.append((end_us, period))
+            if owner == tenant and not row.closed and period != "all":
+                found = _period(state, period)
+                if found is not None and found.kind in kinds:
+                    if max(found.end_us, row.first_seen_us) + self._grace_us <= now_us:
+                        due.append((found.end_us, period))
         return [period for _, period in sorted(due)]
 
     async def _let_go(self, tenant: str, state: TenantState) -> None:
@@ -76,10 +78,18 @@ class Closer:
         for key in self._worker.publisher.live():
             row = self._worker.world.periods.get((tenant, key.period))
             if key.tenant == tenant and row is not None and row.closed and key.board in state.program.boards:
-                kind = state.kind_of(key.period)
-                ended = state.program.calendar.parse(key.period).end_us
+                found = _period(state, key.period)
+                kind, ended = (found.kind, found.end_us) if found is not None else ("", 0)
                 closed.setdefault((key.board, kind), []).append((ended, key))
         for (board, kind), keys in closed.items():
             kept = state.program.boards[board].keep.get(kind, 0)
             for _, key in sorted(keys, reverse=True)[kept:]:
                 await self._worker.publisher.drop(key)
+
+
+def _period(state: TenantState, id: str) -> Period | None:
+    """A period that was counted in; None when a new program no longer has it (a range taken out, another zone)."""
+    try:
+        return state.program.calendar.parse(id)
+    except Rejected:
+        return None

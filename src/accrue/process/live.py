@@ -32,13 +32,17 @@ class LiveState:
     async def cells(self, tenant: str, subject: str, periods: list[str]) -> dict[TableKey, object]:
         state = self._state(tenant)
         found: dict[TableKey, object] = {}
-        if state.lacks(subject, periods):
+        while state.lacks(subject, periods):
+            before = state.settlements
             cells = await self._book.load(tenant, [subject], periods)
+            if state.settlements != before:
+                continue  # what was read may be older than what was settled, and evicted, meanwhile
             side = TenantState(
                 tenant, state.program, partial=[*periods, "all"], remembers=self._worker.world.remembers()
             )
             side.fill(cells, [subject], ["all", *periods])
             found.update(side.of_subject(subject))
+            break
         wanted = {*periods}
         found.update(
             (key, value) for key, value in state.of_subject(subject) if key.kind != "tally" or key.part in wanted
@@ -47,7 +51,11 @@ class LiveState:
 
     async def holdings(self, tenant: str, holder: str) -> list[AwardRow]:
         state = self._state(tenant)
-        held = {(row.badge, row.level, row.subject): row for row in await self._book.holdings(tenant, holder)}
+        while True:
+            before = state.settlements
+            held = {(row.badge, row.level, row.subject): row for row in await self._book.holdings(tenant, holder)}
+            if state.settlements == before:  # else one may have been settled after the book was asked
+                break
         for row in _unsettled_awards(state):
             place = (row.badge, row.level, row.subject)
             held.pop(place, None)

@@ -23,6 +23,9 @@ from accrue.core.table import Award, Entry, Table, TableKey
 MOMENTS_BOUND_MAX = 4_096
 """Functions are bound per moment; past this many they are bound anew."""
 
+EVICT_SLICE = 20_000
+"""Entries looked at before the event loop gets its turn: about two milliseconds."""
+
 
 class TenantState:
     """Tables, what is known of them, and the functions bound to them."""
@@ -38,6 +41,7 @@ class TenantState:
         self.program_sequence = 0
         self.partial = set(partial)
         self._known: dict[str, set[str]] = {}
+        self._warm: set[str] = set()
         self._remembers = remembers
         self._bound: dict[Moment, dict[str, Decide | None]] = {}
         self._bound_by_ids: dict[tuple[str | None, ...], dict[str, Decide | None]] = {}
@@ -153,12 +157,13 @@ class TenantState:
         """Everything the book does not have becomes the settling generation. The fold goes on in a new one."""
         for table in self.tables.values():
             if table.dirty or table.changed:
-                self.settling[table] = {**table.dirty, **table.changed}
+                self.settling[table] = {**self.settling.get(table, {}), **table.dirty, **table.changed}
                 table.dirty = {}
 
     def settled(self) -> None:
         """The book has the settling generation now."""
         self.settlements += 1
+        self._warm = set().union(*self.settling.values())
         self.settling.clear()
 
     def settling_failed(self) -> None:
@@ -183,24 +188,35 @@ class TenantState:
     def entries(self) -> int:
         return sum(len(table) for table in self.tables.values())
 
-    def evict(self, warm: set[str]) -> None:
-        """Forget every subject that is not in `warm` and has nothing unsettled. The book has the rest.
+    def evict(self) -> Iterator[None]:
+        """Forget every subject that the last settlement did not touch and that has nothing unsettled.
 
-        Every period becomes partial here: from now on only the warm subjects are known in it.
+        Every period becomes partial here: from now on only the warm subjects are known in it. Yields now and then, so
+        that the event loop gets its turn; the fold must stand still until it is through.
         """
-        keep = set(warm)
+        keep = self._warm
         for table in self.tables.values():
             keep.update(self.unsettled(table))
-        for table in self.tables.values():
-            for subject in [subject for subject in table if subject not in keep]:
-                del table[subject]
+        # First nobody may rely on what is about to go; then it goes, in slices.
         for period in {"all", *self._known, *(key.part for key in self.tables if key.kind == "tally")}:
             known = self._known.get(period, set())
             self._known[period] = known & keep if period in self.partial else set(keep)
             self.partial.add(period)
+        for table in self.tables.values():
+            for some in _pieces(table):
+                for subject in some:
+                    if subject not in keep:
+                        del table[subject]
+                yield
         self.tables = {key: table for key, table in self.tables.items() if table}
         self._unbind()
 
     def _unbind(self) -> None:
         self._bound.clear()
         self._bound_by_ids.clear()
+
+
+def _pieces(table: Table) -> Iterator[list[str]]:
+    subjects = list(table)
+    for start in range(0, len(subjects), EVICT_SLICE):
+        yield subjects[start : start + EVICT_SLICE]

@@ -76,6 +76,7 @@ class Worker:
         self._outcomes: OrderedDict[Position, bytes] = OrderedDict()
         self._outcomes_size_bytes = 0
         self._still = asyncio.Lock()  # held while a record is folded or a settlement is put together
+        self._whole = True  # no record is half folded
         self._settle_now = asyncio.Event()
         self._settling = asyncio.Lock()
         self._failed: BaseException | None = None
@@ -165,13 +166,19 @@ class Worker:
         await self.publisher.publish()
         async with self._settling:
             async with self._still:
+                if not self._whole:
+                    raise Unavailable("The worker stopped in the middle of a record. A new start folds it again.")
                 before, position = self.checkpoint, self.position
                 if position == before.position:
                     return
                 self._finish_segment()
-                settlement = await settle.build(self.world, before, position, self._pending, self._archive)
+                try:
+                    settlement = await settle.build(self.world, before, position, self._pending, self._archive)
+                except BaseException:
+                    settle.put_back(self.world)
+                    raise
             await self._commit(settlement)
-        await self._make_room(settlement)
+        await self._make_room()
         await self._log.trim(self._partition, up_to=position)
 
     # --- the steps ------------------------------------------------------------------------------------------------
@@ -184,7 +191,9 @@ class Worker:
             )
             for position, data in found:
                 async with self._still:
+                    self._whole = False  # stays so when the fold fails halfway: what is half done must never be settled
                     await self._fold_record(position, data)
+                    self._whole = True
                 await self._hold_back()
                 await asyncio.sleep(0)
 
@@ -215,10 +224,10 @@ class Worker:
 
     async def _settle_in_time(self) -> None:
         while True:
-            self._settle_now.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._limits.settle_interval_s):
                     await self._settle_now.wait()
+            self._settle_now.clear()  # before settling: who asks meanwhile may ask for what comes after it
             # 6. settle, 7. trim
             try:
                 await self.settle()
@@ -231,8 +240,15 @@ class Worker:
                 self._settle_now.set()
 
     async def _commit(self, settlement: Settlement) -> None:
+        committing = asyncio.ensure_future(self._book.settle(settlement))
+        cancelled: asyncio.CancelledError | None = None
+        while not committing.done():
+            try:
+                await asyncio.wait([committing])
+            except asyncio.CancelledError as error:  # the book goes on with it, and how that ends has to be known
+                cancelled = error
         try:
-            written = await self._book.settle(settlement)
+            written = committing.result()
         except BaseException:
             settle.put_back(self.world)
             raise
@@ -242,6 +258,8 @@ class Worker:
         self.written = Written(
             rows=self.written.rows + written.rows, transactions=self.written.transactions + written.transactions
         )
+        if cancelled is not None:
+            raise cancelled
 
     async def _hold_back(self) -> None:
         """Ask for a settlement when enough is dirty, and wait for one when there is twice that."""
@@ -271,14 +289,14 @@ class Worker:
             self._archive = segment.digest
             self._segment = SegmentBuilder(self._partition)
 
-    async def _make_room(self, settlement: Settlement) -> None:
-        """Forget what is clean and was not touched by this settlement, when memory holds too much."""
-        if sum(state.entries for state in self.world.tenants.values()) <= self._limits.entries_in_memory_max:
-            return
-        warm = {row.subject for row in settlement.tallies}
-        async with self._still:
-            for state in self.world.tenants.values():
-                state.evict(warm)
+    async def _make_room(self) -> None:
+        """Forget what is clean and was not touched by the last settlement, when memory holds too much."""
+        states = list(self.world.tenants.values())
+        if sum(state.entries for state in states) > self._limits.entries_in_memory_max:
+            async with self._still:
+                for state in states:
+                    for _ in state.evict():
+                        await asyncio.sleep(0)
 
     def _remember(self, position: Position, outcomes: bytes) -> None:
         self._outcomes[position] = outcomes

@@ -1,0 +1,95 @@
+"""The options that several commands have, and what becomes of them: settings, a tenant, a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from accrue.config import DEFAULT_DATA_DIR, DEFAULT_TENANT, Config, load
+from accrue.core.period import Calendar
+from accrue.engine import Accrue
+from accrue.errors import InUse, Misconfigured, Rejected
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NEVER_MIN = 60.0 * 24 * 365 * 100
+"""A grace of a hundred years: a command that looks or imports leaves the closing of periods to the server."""
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings (accrue.toml).", show_default="none")
+]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", metavar="DIR", help="The data directory.", show_default=DEFAULT_DATA_DIR)
+]
+Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME", help="Which tenant.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+def settings(config: Path | None, *, data_dir: Path | None = None, programs: dict[str, Path] | None = None) -> Config:
+    """The settings of a file and the environment, with what was said on the command line over them."""
+    found = load(config)
+    if data_dir is not None:
+        found = msgspec.structs.replace(found, data_dir=data_dir)
+    if programs:
+        found = msgspec.structs.replace(found, programs={**found.programs, **programs})
+    return found
+
+
+def closing_nothing(config: Config) -> Config:
+    """The same settings for an engine that closes no periods."""
+    return msgspec.structs.replace(
+        config, process=msgspec.structs.replace(config.process, close_grace_min=NEVER_MIN)
+    )
+
+
+@asynccontextmanager
+async def opened_to_read(config: Path | None, data_dir: Path | None, tenant: str) -> AsyncIterator[Accrue]:
+    """An engine on a data directory that is there, under the programs it has. It accepts nothing and closes nothing.
+
+    Raises `Misconfigured` when there is no such directory and `InUse`, saying how to ask, while a server has it.
+    """
+    found = closing_nothing(settings(config, data_dir=data_dir))
+    place = found.data_dir or Path(DEFAULT_DATA_DIR)
+    if not (place / "log.db").is_file() and not (place / "book.db").is_file():
+        raise Misconfigured(f"There is no data directory at {place}. Say where it is with --data-dir.")
+    found = msgspec.structs.replace(found, data_dir=place, program=None, programs={})
+    try:
+        async with Accrue.open(found, tenant=tenant) as accrue:
+            yield accrue
+    except InUse:
+        raise InUse(
+            f"{place} is in use by a running server or import. Ask the server: --url http://127.0.0.1:8080"
+        ) from None
+
+
+def time_us(written: str, calendar: Calendar) -> int:
+    """`2018-06-01` (its first moment in the tenant's time zone) or a time with a zone. Raises `Rejected`."""
+    try:
+        if len(written) == len("2018-06-01"):
+            return calendar.parse(datetime.fromisoformat(written).date().isoformat()).start_us
+        time = datetime.fromisoformat(written)
+    except ValueError:
+        raise Rejected(
+            f"--at is a date (2018-06-01) or a time with a zone (2018-06-01T12:00:00Z), not {written!r}.", field="at"
+        ) from None
+    if time.tzinfo is None:
+        raise Rejected(f"The time {written!r} needs a zone: add Z or an offset like +02:00.", field="at")
+    return (time - EPOCH) // timedelta(microseconds=1)
+
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "AsJson",
+    "ConfigFile",
+    "DataDir",
+    "Tenant",
+    "closing_nothing",
+    "opened_to_read",
+    "settings",
+    "time_us",
+]
