@@ -33,8 +33,8 @@ test: .venv/ready
 	@$(BIN)/python -m pytest $(TEST)
 
 lint: .venv/ready
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --check --quiet . || { echo 'make fix formats these files:'; $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/ruff check --quiet --output-format=concise .
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check . ; echo 'make fix does that.'; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports > .venv/imports.txt 2>&1 || { cat .venv/imports.txt; exit 1; }
 	@echo 'lint: clean'
@@ -52,17 +52,18 @@ docs: .venv/ready
 # What an older lock pinned stays pinned unless it has to move; `make lock LOCK=--upgrade` takes the newest of all.
 # A machine may have its own package index or mirror: none of that may reach the file, hence the --no-emit options.
 LOCK ?=
-lock: .venv/ready
+lock: .venv/locked
 	@grep -v '^# ' requirements.lock > .venv/requirements.lock
 	@$(BIN)/pip-compile --quiet --no-header --generate-hashes --strip-extras --allow-unsafe --extra dev $(LOCK) \
 	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	    --output-file .venv/requirements.lock pyproject.toml
 	@{ echo '# Every package that Accrue, its tests and its tools need, each with a hash. Written by `make lock`.'; \
-	   cat .venv/requirements.lock; } > requirements.lock
+	   cat .venv/requirements.lock; } > .venv/new.lock
+	@cmp -s .venv/new.lock requirements.lock || cp .venv/new.lock requirements.lock
 
 clean:
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
-	@find src tests benchmarks docs examples -name __pycache__ -prune -exec rm -rf {} +
+	@find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # Two steps, so that a changed pyproject.toml does not install every package again.
 .venv/ready: .venv/locked pyproject.toml

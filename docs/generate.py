@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
+import typer
+from typer.testing import CliRunner
 
 from accrue import config
+from accrue.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "accrue"
@@ -42,13 +45,16 @@ def settings() -> str:
         text += f"\n## {title}\n\n{_one_line(struct.__doc__)}\n\n| setting | kind | default |\n|---|---|---|\n"
         for field in msgspec.structs.fields(struct):
             if not (isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)):
-                text += f"| `{field.encode_name}` | {_kind(struct, field.name)} | {_shown(field.default)} |\n"
+                default = field.default
+                if default is msgspec.NODEFAULT:
+                    default = field.default_factory()
+                text += f"| `{field.encode_name}` | {_kind(struct, field.name)} | {_shown(default)} |\n"
     return text
 
 
 def limits() -> str:
     """Every limit of the code, by the part that has it."""
-    text = f"# Limits\n\n{WRITTEN}\nEverything that could grow has a bound with a name. The unit is the last word before `MAX`.\n"
+    text = f"# Limits\n\n{WRITTEN}\nEverything that could grow has a bound with a name.\n"
     part = ""
     for limit in _limits():
         if limit.module.split(".")[0] != part:
@@ -59,7 +65,18 @@ def limits() -> str:
     return text
 
 
+def commands() -> str:
+    """What every command says of itself with --help."""
+    text = f"# Commands\n\n{WRITTEN}"
+    for words in _commands(app):
+        shown = CliRunner().invoke(app, [*words, "--help"], prog_name="accrue", env={"COLUMNS": "80"}).output
+        lines = [line.rstrip() for line in shown.strip().splitlines()]
+        text += "\n".join(["", f"## {' '.join(['accrue', *words])}", "", "```text", *lines, "```", ""])
+    return text
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands,
     "limits.md": limits,
     "settings.md": settings,
 }
@@ -98,6 +115,17 @@ def _limits() -> Iterator[Limit]:
                 said = after.value if isinstance(after, ast.Expr) else None
                 why = said.value if isinstance(said, ast.Constant) and isinstance(said.value, str) else ""
                 yield Limit(module, name, _one_line(why))
+
+
+def _commands(group: typer.Typer, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command, groups before what is in them."""
+    yield words
+    for command in group.registered_commands:
+        name = str(command.name or getattr(command.callback, "__name__", ""))
+        yield (*words, name)
+    for part in group.registered_groups:
+        if part.typer_instance is not None and part.name:
+            yield from _commands(part.typer_instance, (*words, part.name))
 
 
 def _assigned(node: ast.stmt) -> str:
@@ -155,6 +183,8 @@ def _shown(value: object) -> str:
         return f"`{value}`" if not isinstance(value, Path) else f"`{value.as_posix()}`"
     if isinstance(value, int) and value >= 1 << 20 and value % (1 << 20) == 0:
         return f"{value >> 20:,} Mi"
+    if isinstance(value, int) and value >= 1 << 32 and value & (value + 1) == 0:
+        return f"2^{value.bit_length()}-1"
     return f"{value:,}"
 
 

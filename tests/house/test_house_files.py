@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from house.tree import ROOT, Module, modules, report, texts
+from house.tree import ROOT, Module, files, modules, report, texts
 
 FILE_LINES_MAX = 400
 SUITE_LINES_MAX = 500
@@ -81,7 +81,7 @@ def test_every_function_fits_on_a_screen() -> None:
 
 
 def test_no_file_or_folder_has_an_empty_name() -> None:
-    findings = [name for name in texts() if EMPTY_WORDS & set(re.split(r"[/_.\-]", name.lower()))]
+    findings = [name for name in files() if EMPTY_WORDS & set(re.split(r"[/_.\-]", name.lower()))]
     report("Name it after what it does; a thing without a better name is not one idea yet:", findings)
 
 
@@ -106,7 +106,7 @@ def test_every_address_is_one_we_mean() -> None:
 
 
 def test_no_data_set_is_copied_in() -> None:
-    sizes = {name: (ROOT / name).stat().st_size for name in texts()}
+    sizes = {name: (ROOT / name).stat().st_size for name in files()}
     findings = [f"{name} has {size} bytes" for name, size in sizes.items() if size > FILE_SIZE_BYTES_MAX]
     report("The real data stays outside the project (tests find it with the fixture `real_data`):", findings)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from msgspec import Struct
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from accrue.cli.options import AsJson
@@ -67,7 +68,7 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a rules file: its problems with their lines, or a summary of what it does.
+    """Read a rules file: what is wrong with it, or what it does.
 
     A rule is order-free when it gives the same in whatever order events arrive: plain sums and counts are, caps,
     floors and once are not, and follow the order of the log. Exits with 1 when the program has problems.
@@ -111,7 +112,7 @@ def _text(file: Path) -> str:
 def _function(program: Program, type: str) -> str:
     if type not in program.types:
         raise NotFound(
-            f"Nothing in the program listens to {type!r}{nearest(type, program.types)} "
+            f"Nothing in the program listens to {type!r}{nearest(type, program.types) or '.'} "
             f"There are {', '.join(sorted(program.types))}.",
             field="code",
         )
@@ -159,7 +160,9 @@ def _board(board: Board) -> str:
 
 def _badge(badge: Badge) -> str:
     levels = [level for level in badge.levels if level]
-    told = f"{badge.name} (once a user, for any object)" if badge.once_per == "owner" else f"{badge.name} ({badge.kind})"
+    told = (
+        f"{badge.name} (once a user, for any object)" if badge.once_per == "owner" else f"{badge.name} ({badge.kind})"
+    )
     return told + (f": {', '.join(levels)}" if levels else "")
 
 
@@ -167,9 +170,7 @@ def _show(summary: _Summary, console: Console) -> None:
     console.print(f"{summary.file}: no problems", style="green", soft_wrap=True)
     console.print(f"time zone {summary.timezone}")
     _heading(console, "Metrics")
-    rows = [
-        (metric.name, metric.of, " ".join(metric.periods), _more(metric)) for metric in summary.metrics
-    ]
+    rows = [(metric.name, metric.of, " ".join(metric.periods), _more(metric)) for metric in summary.metrics]
     console.print(table(("metric", "of", "periods", ""), rows))
     for title, judged in (("Rules", summary.rules), ("Streaks", summary.streaks), ("Boards", summary.boards)):
         if judged:
@@ -189,11 +190,16 @@ def _more(metric: _Metric) -> str:
 
 
 def _show_judged(console: Console, judged: list[_Judged]) -> None:
+    rows = Table.grid(padding=(0, 2))
+    rows.add_column(no_wrap=True)
+    rows.add_column(overflow="fold")
     for item in judged:
-        mark = Text("  order-free     ", style="green") if item.order_free else Text("  follows order  ", style="yellow")
-        console.print(mark + Text(printable(item.name), style="bold") + Text(f"  {printable(item.what)}", style="dim"))
+        word, style = ("order-free", "green") if item.order_free else ("follows order", "yellow")
+        told = Text(printable(item.name), style="bold")
+        rows.add_row(Text(f"  {word}", style=style), told + Text(f"  {printable(item.what)}", style="dim not bold"))
         for reason in item.reasons:
-            console.print(Text(" " * 19 + printable(reason)))
+            rows.add_row("", Text(f"- {printable(reason)}"))
+    console.print(rows)
 
 
 def _heading(console: Console, title: str) -> None:

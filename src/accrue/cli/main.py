@@ -72,7 +72,7 @@ def accrue(
 ) -> None:
     """Events in; points, badges, streaks, live counters and leaderboards out, settled exactly."""
     # Standard output belongs to results; what the engine has to say about itself goes beside them.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 if __name__ == "__main__":

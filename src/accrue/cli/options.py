@@ -20,11 +20,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER_MIN = 60.0 * 24 * 365 * 100
 """A grace of a hundred years: a command that looks or imports leaves the closing of periods to the server."""
 
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings (accrue.toml).", show_default="none")
-]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings, such as accrue.toml.")]
 DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", metavar="DIR", help="The data directory.", show_default=DEFAULT_DATA_DIR)
+    Path | None, typer.Option("--data-dir", metavar="DIR", help=f"The data directory; {DEFAULT_DATA_DIR} if left out.")
 ]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME", help="Which tenant.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
@@ -42,9 +40,7 @@ def settings(config: Path | None, *, data_dir: Path | None = None, programs: dic
 
 def closing_nothing(config: Config) -> Config:
     """The same settings for an engine that closes no periods."""
-    return msgspec.structs.replace(
-        config, process=msgspec.structs.replace(config.process, close_grace_min=NEVER_MIN)
-    )
+    return msgspec.structs.replace(config, process=msgspec.structs.replace(config.process, close_grace_min=NEVER_MIN))
 
 
 @asynccontextmanager
@@ -82,6 +78,11 @@ def time_us(written: str, calendar: Calendar) -> int:
     return (time - EPOCH) // timedelta(microseconds=1)
 
 
+def iso(time_us: int) -> str:
+    """A time for people: UTC, to the second."""
+    return (EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 __all__ = [
     "DEFAULT_TENANT",
     "AsJson",
@@ -89,6 +90,7 @@ __all__ = [
     "DataDir",
     "Tenant",
     "closing_nothing",
+    "iso",
     "opened_to_read",
     "settings",
     "time_us",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-import uvloop
 
 from accrue import __version__
 from accrue.cli.options import DEFAULT_TENANT, ConfigFile, DataDir, settings
@@ -30,9 +28,9 @@ def serve(
         Path | None, typer.Option("--program", metavar="FILE", help="The rules of the tenant 'default'.")
     ] = None,
     data_dir: DataDir = None,
-    host: Annotated[str | None, typer.Option("--host", help="Where to listen.", show_default="127.0.0.1")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen; 127.0.0.1 if left out.")] = None,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65_535, help="0 takes a free one.", show_default="8080")
+        int | None, typer.Option("--port", min=0, max=65_535, help="8080 if left out; 0 takes a free one.")
     ] = None,
 ) -> None:
     """Accept events and answer reads over HTTP, until Ctrl-C.
@@ -53,10 +51,9 @@ def serve(
     found = msgspec.structs.replace(found, server=server)
     _check_program(found)
     # Imported here because the HTTP stack takes longer to load than every other command takes to run.
-    from accrue.server import serve as run_server
+    from accrue.server import run
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run_server(found, on_ready=lambda url: _say_ready(url, found)))
+    run(found, on_ready=lambda url: _say_ready(url, found))
 
 
 def _check_program(config: Config) -> None:

@@ -44,32 +44,35 @@ class Verdicts(Struct, frozen=True):
 def judge(program: Program) -> Verdicts:
     """Whether the rules, streaks and boards of a program are order-free, and why not."""
     replaced = {give.metric: give.mode for rule in program.rules for give in rule.gives if give.mode != "add"}
-    rules = tuple(_rule(program, rule, replaced) for rule in program.rules)
+    rules: list[Verdict] = []
     touched: dict[str, str] = {}
-    for rule, verdict in zip(program.rules, rules, strict=True):
-        if not verdict.order_free:
+    for rule in program.rules:
+        given = _given(program, rule, replaced)
+        if given:
             for give in rule.gives:
                 touched.setdefault(give.metric, rule.name)
+        sets = [f"sets the attribute {item.attribute!r}: the last event decides" for item in rule.sets]
+        rules.append(Verdict(rule.name, tuple(dict.fromkeys(sets + given))))
     return Verdicts(
-        rules,
+        tuple(rules),
         tuple(_streak(program.names, streak) for streak in program.streaks.values()),
         tuple(_board(board, touched) for board in program.boards.values()),
     )
 
 
-def _rule(program: Program, rule: Rule, replaced: Mapping[str, str]) -> Verdict:
+def _given(program: Program, rule: Rule, replaced: Mapping[str, str]) -> list[str]:
+    """Why what a rule gives follows order; the attributes it sets aside, which no tally shows."""
     reasons: list[str] = []
     if rule.cap:
         reasons.append(f"cap {rule.cap!r}: who comes first takes the room")
     if rule.once:
         reasons.append("once: the first event counts, later ones do not")
-    reasons += [f"sets the attribute {item.attribute!r}: the last event decides" for item in rule.sets]
     for give in rule.gives:
         reasons += _give(program, give, replaced)
     reasons += _reads("its condition", [rule.when], program.names)
     reasons += _reads("an amount", [give.amount for give in rule.gives], program.names)
     reasons += _reads("an amount's condition", [give.when for give in rule.gives], program.names)
-    return Verdict(rule.name, tuple(dict.fromkeys(reasons)))
+    return reasons
 
 
 def _give(program: Program, give: Give, replaced: Mapping[str, str]) -> Iterable[str]:

@@ -29,7 +29,14 @@ NONE = Streak(0, 0, 0, ())
 
 def with_period(streak: Streak | None, ordinal: int) -> Streak:
     """The streak with one more active period. Adding one that is active already changes nothing."""
-    runs = list((streak or NONE).runs)
+    if streak is None or not streak.runs:
+        return Streak(1, 1, ordinal, ((ordinal, ordinal),))
+    runs = list(streak.runs)
+    first, last = runs[-1]
+    if ordinal == last + 1:  # the usual case: the run goes on
+        runs[-1] = (first, ordinal)
+        length = ordinal - first + 1
+        return Streak(length, max(length, streak.longest), ordinal, tuple(runs))
     at = bisect_left(runs, (ordinal + 1,))
     first = last = ordinal
     if at and runs[at - 1][1] >= ordinal - 1:

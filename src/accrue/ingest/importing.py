@@ -48,7 +48,7 @@ UNCOUNTED_BATCHES_MAX = 16
 
 REFUSALS_SHOWN_MAX = 10
 FOLD_WAIT_S = 120.0
-PROGRESS = TableKey("attribute", "import", "accrue")
+TAKEN = TableKey("attribute", "import", "accrue")
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -84,7 +84,8 @@ class Summary(Struct, kw_only=True):
     `failed`: a rule failed on it, so it is parked. `rejected`: not an event; `refusals` has the first few. What an
     earlier run of the same import rejected is not counted again.
 
-    `lines` is the number of the last line read; `resumed_after_line` is 0 unless an earlier run had come that far.
+    `lines` is the number of the last line read; `taken_before` of the repeated events came in with an earlier run of
+    this import; `resumed_after_line` is 0 unless an earlier run had come that far.
     `imported_before_us` is when an earlier run completed the file, 0 when none had.
     """
 
@@ -98,6 +99,7 @@ class Summary(Struct, kw_only=True):
     failed: int = 0
     rejected: int = 0
     refusals: list[Refusal] = []
+    taken_before: int = 0
     resumed_after_line: int = 0
     imported_before_us: int = 0
 
@@ -107,8 +109,16 @@ class Summary(Struct, kw_only=True):
         return self.accepted + self.unmatched + self.repeated + self.conflicting + self.failed + self.rejected
 
 
-OnProgress = Callable[[Summary, int], None]
-"""`(what is known so far, bytes of the file read)`, after every batch."""
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far this run is: `events` are those it made durable, `read_bytes` how much of the file it has read."""
+
+    line: int
+    events: int
+    read_bytes: int
+
+
+OnProgress = Callable[[Progress], None]
+"""Called after every batch."""
 
 
 class Importer:
@@ -126,9 +136,9 @@ class Importer:
         source: Source,
         *,
         batch_events: int = BATCH_EVENTS_MAX,
-        on_progress: OnProgress = lambda summary, size_bytes: None,
+        on_progress: OnProgress = lambda progress: None,
     ) -> Summary:
-        """Import a file that can be read twice.
+        """Import a file, as `open(..., "rb")` gives it: it is read twice.
 
         1. name the import, and see how far it has come before;
         2. for each chunk of lines: check them, and append the good ones with the new progress;
@@ -140,8 +150,10 @@ class Importer:
         self._live.program(self._tenant)
         # 1.
         key = await asyncio.to_thread(import_key, file, source)
-        before = await self.progress(key)
-        summary = Summary(name=source.name, key=key, lines=before.lines, repeated=before.events)
+        before = await self.taken(key)
+        summary = Summary(
+            name=source.name, key=key, lines=before.lines, repeated=before.events, taken_before=before.events
+        )
         if before.complete:
             summary.imported_before_us = before.time_us
             return summary
@@ -162,13 +174,13 @@ class Importer:
             # 3.
             while len(waiting) > (0 if chunk.last else UNCOUNTED_BATCHES_MAX):
                 await self._count(waiting.popleft(), summary)
-            on_progress(summary, file.tell())
+            on_progress(Progress(line=chunk.upto, events=good - before.events, read_bytes=file.tell()))
         return summary
 
-    async def progress(self, key: str) -> Taken:
+    async def taken(self, key: str) -> Taken:
         """How far the import of this key has come."""
         cells = await self._live.cells(self._tenant, key, ["all"])
-        kept = cells.get(PROGRESS)
+        kept = cells.get(TAKEN)
         return msgspec.json.decode(kept, type=Taken) if isinstance(kept, str) else Taken()
 
     def _check(self, chunk: _Chunk, summary: Summary) -> tuple[Batch | None, list[Refusal]]:

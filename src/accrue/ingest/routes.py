@@ -60,7 +60,6 @@ class EventsRoute:
         self._traffic = traffic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began_s = self._clock.monotonic_s()
         try:
             status, headers, body = await self._answer(scope, receive)
         except Exception as error:  # the border: whatever it is, it becomes an answer
@@ -68,10 +67,9 @@ class EventsRoute:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         self._traffic.requests[Request("POST", PATH, status)] += 1
-        if status == 202:
-            self._traffic.acked(self._clock.monotonic_s() - began_s)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        began_s = self._clock.monotonic_s()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         query = scope["query_string"]
         parameters = query_of(query, PARAMETERS) if query else {}
@@ -100,6 +98,7 @@ class EventsRoute:
         # 4. answer
         if receipt.position is None or receipt.durable is None:
             return _refusal(receipt, body, form)
+        self._traffic.acked(self._clock.monotonic_s() - began_s)
         results: Sequence[EventResult] = receipt.results
         if wait == "applied":
             results = await self._with_outcomes(receipt)
@@ -146,7 +145,11 @@ def _refusal(receipt: Receipt, body: bytes, form: Form) -> Answer:
     """The answer when no event was accepted. For one event the problem is that event's own."""
     results = receipt.results
     if form == "array" or len(results) != 1:
-        detail = f"None of the {len(results)} events was accepted; `results` says why." if results else "No event."
+        detail = (
+            f"None of the {len(results)} events was accepted; `results` says why."
+            if results
+            else "The array holds no event."
+        )
         return answer_of(Rejected(detail, field="$"), results=results)
     (result,) = results
     detail = result.detail or "The event was rejected."

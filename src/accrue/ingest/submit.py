@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Response, get, post, put
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from msgspec import Struct
 
 from accrue import ids
@@ -71,13 +72,17 @@ class ProgramInForce(Struct, frozen=True):
 
 _score_decoder = msgspec.json.Decoder(Score)
 
-Tenant = Annotated[str | None, Parameter(query="tenant", description="The tenant; or use the header Accrue-Tenant.")]
-TenantHeader = Annotated[str | None, Parameter(header="Accrue-Tenant", description="The tenant, `default` if left out.")]
+Tenant = Annotated[
+    str | None, QueryParameter(name="tenant", description="The tenant; or use the header Accrue-Tenant.")
+]
+TenantHeader = Annotated[
+    str | None, HeaderParameter(name="Accrue-Tenant", description="The tenant, `default` if left out.")
+]
 IdempotencyKey = Annotated[
-    str | None, Parameter(header="Idempotency-Key", description="Stands in for an id; the same key counts once.")
+    str | None, HeaderParameter(name="Idempotency-Key", description="Stands in for an id; the same key counts once.")
 ]
 Wait = Annotated[
-    str, Parameter(query="wait", description="`durable` answers at once, `applied` when the rules have seen it.")
+    str, QueryParameter(name="wait", description="`durable` answers at once, `applied` when the rules have seen it.")
 ]
 
 
@@ -90,9 +95,9 @@ Wait = Annotated[
     opt={"body": Score},
 )
 async def submit_score(
-    board: str,
+    board: Annotated[str, PathParameter(description="The name of a board of the program.")],
     request: AnyRequest,
-    submissions: Submissions,
+    submissions: NamedDependency[Submissions],
     tenant: Tenant = None,
     tenant_header: TenantHeader = None,
     key: IdempotencyKey = None,
@@ -127,7 +132,10 @@ async def submit_score(
     opt={"body": str},
 )
 async def put_program(
-    request: AnyRequest, submissions: Submissions, tenant: Tenant = None, tenant_header: TenantHeader = None
+    request: AnyRequest,
+    submissions: NamedDependency[Submissions],
+    tenant: Tenant = None,
+    tenant_header: TenantHeader = None,
 ) -> ProgramInForce:
     """Let a tenant live by this rules file (TOML) from here on. One with errors is refused as a whole: the answer
     names every problem with its line, and the running one stays. A tenant begins with its first program."""
@@ -148,12 +156,15 @@ async def put_program(
 
 @get("/v1/admin/program", operation_id="getProgram", summary="The program in force", tags=["admin"])
 async def get_program(
-    submissions: Submissions, tenant: Tenant = None, tenant_header: TenantHeader = None
+    submissions: NamedDependency[Submissions], tenant: Tenant = None, tenant_header: TenantHeader = None
 ) -> Response[str]:
     """The text of the rules file that the tenant lives by, as it was loaded."""
     text = submissions.live.program(tenant or tenant_header or DEFAULT_TENANT).text
     return Response(text, media_type="text/plain; charset=utf-8")
 
+
+_FINEST = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)
+_PLENTY = Context(prec=len(str(MAGNITUDE_MAX)) + FRACTION_DIGITS_MAX)
 
 HANDLERS = [submit_score, put_program, get_program]
 
@@ -169,9 +180,9 @@ def _exact(value: int | Decimal) -> int | Decimal:
     """The value, when it is one that a tally could hold. Raises `Rejected`."""
     if isinstance(value, Decimal) and not value.is_finite():
         raise Rejected("A score is a finite number.", field="$.value")
-    if abs(value) > MAGNITUDE_MAX:
+    if not -MAGNITUDE_MAX <= value <= MAGNITUDE_MAX:
         raise Rejected(f"Numbers lie within +-(2^53-1), {MAGNITUDE_MAX}.", field="$.value")
-    if isinstance(value, Decimal) and int(value.as_tuple().exponent) < -FRACTION_DIGITS_MAX:
+    if isinstance(value, Decimal) and value.quantize(_FINEST, context=_PLENTY) != value:
         raise Rejected(f"A score has at most {FRACTION_DIGITS_MAX} digits after the point.", field="$.value")
     return value
 

@@ -67,9 +67,10 @@ class Closer:
         for (owner, period), row in self._worker.world.periods.items():
             if owner == tenant and not row.closed and period != "all":
                 found = _period(state, period)
-                if found is not None and found.kind in kinds:
-                    if max(found.end_us, row.first_seen_us) + self._grace_us <= now_us:
-                        due.append((found.end_us, period))
+                if found is None or found.kind not in kinds:
+                    continue
+                if max(found.end_us, row.first_seen_us) + self._grace_us <= now_us:
+                    due.append((found.end_us, period))
         return [period for _, period in sorted(due)]
 
     async def _let_go(self, tenant: str, state: TenantState) -> None:

@@ -1,7 +1,8 @@
 """The fold: one record after the other, in order, into the state in memory.
 
-A batch of a tenant is decoded in one call, set apart into repeats, conflicts and new events in bulk, and what is
-new is decided event by event. Between slices the event loop gets its turn, so that acknowledgements stay quick.
+A batch of a tenant is taken in stretches. A stretch is decoded in one call, set apart into repeats, conflicts and
+new events in bulk, and what is new is decided event by event. Between slices the event loop gets its turn, so that
+acknowledgements stay quick.
 
 An event on which a rule fails leaves nothing behind: the journal is undone and the event is parked with the reason.
 """
@@ -11,9 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
+from msgspec import Struct
+
 from accrue.book.base import Book, ConflictRow
 from accrue.core.decide import FAULTS, DecodedEvent
-from accrue.core.event import PROGRAM, SYSTEM_PREFIX
+from accrue.core.event import PROGRAM, SYSTEM_PREFIX, Stamp
 from accrue.core.period import Moment
 from accrue.core.record import Batch, Record, sequence
 from accrue.core.table import note, undo
@@ -24,12 +27,25 @@ from accrue.process.state import TenantState
 from accrue.process.system import System
 from accrue.process.world import World
 
+STRETCH_EVENTS = 1_024
+"""So many are decoded, set apart and loaded for in one go."""
+
 SLICE_EVENTS = 256
 """So many events are decided before the event loop gets its turn: about one millisecond."""
 
 
-STRETCH_EVENTS = 1_024
-"""So many are decoded, set apart and loaded for in one go."""
+class Stretch(Struct, frozen=True, gc=False):
+    """Some consecutive events of a batch, all under one program. Everything is indexed from its first event.
+
+    `first` is that event's sequence number, `outcomes` what became of each, filled in on the way.
+    """
+
+    events: list[DecodedEvent]
+    lines: list[bytes]
+    times_us: list[int]
+    stamps: dict[int, Stamp]
+    first: int
+    outcomes: bytearray
 
 
 class Fold:
@@ -51,63 +67,59 @@ class Fold:
         return bytes(outcomes)
 
     async def _batch(self, batch: Batch, first: int) -> bytearray:
-        """Fold consecutive events of one tenant. A change of program cuts the batch: what follows is decoded anew."""
+        """Fold consecutive events of one tenant. `first` is the sequence number of the first of them."""
         lines = batch.body.split(b"\n")
-        outcomes = bytearray(len(lines))
-        done = 0
-        while done < len(lines):
-            done = await self._stretch(batch, lines, done, first, outcomes)
+        outcomes = bytearray()
+        while len(outcomes) < len(lines):
+            stretch = self._stretch(batch, lines, len(outcomes), first + len(outcomes))
+            await self._apply(batch.tenant, stretch)
+            outcomes += stretch.outcomes
         self._world.counts_of(batch.tenant).count(outcomes)
         return outcomes
 
-    async def _stretch(self, batch: Batch, lines: list[bytes], start: int, first: int, outcomes: bytearray) -> int:
-        """Fold some lines from `start`, all under one program, and return where the next stretch begins.
-
-        `first` is the sequence number of `lines[0]`.
-        """
-        world, tenant = self._world, batch.tenant
-        state = world.tenants.get(tenant)
-        decoder = state.decoder if state else world.bare_decoder
+    def _stretch(self, batch: Batch, lines: list[bytes], start: int, first: int) -> Stretch:
+        """Decode from `lines[start]` on. A new program ends a stretch: what follows it is decoded by its decoder."""
+        state = self._world.tenants.get(batch.tenant)
+        decoder = state.decoder if state else self._world.bare_decoder
         some = lines[start : start + STRETCH_EVENTS]
-        whole = len(some) == len(lines)
-        events: list[DecodedEvent] = decoder.decode_lines(batch.body if whole else b"\n".join(some))
-        types = {event.type for event in events}
-        if PROGRAM in types:
+        body = batch.body if len(some) == len(lines) else b"\n".join(some)
+        events: list[DecodedEvent] = decoder.decode_lines(body)
+        if PROGRAM in {event.type for event in events}:
             upto = next(at for at, event in enumerate(events) if event.type == PROGRAM) + 1
             del events[upto:], some[upto:]
         stop = start + len(events)
-        self._set_aside(tenant, events, some, start, first, outcomes)
+        stamps = {index - start: stamp for index, stamp in batch.stamps.items() if start <= index < stop}
+        return Stretch(events, some, batch.times_us[start:stop], stamps, first, bytearray(len(events)))
+
+    async def _apply(self, tenant: str, stretch: Stretch) -> None:
+        world, outcomes = self._world, stretch.outcomes
+        state = world.tenants.get(tenant)
+        self._set_aside(tenant, stretch)
         moments: list[Moment] = []
         if state:
-            moments = [state.program.calendar.moment(time_us) for time_us in batch.times_us[start:stop]]
-            await self._load(state, events, moments)
-        own = any(type.startswith(SYSTEM_PREFIX) for type in types)
-        for left, right in _slices(events, outcomes, start) if own else _cut(0, len(events)):
-            if own and events[left].type.startswith(SYSTEM_PREFIX):
-                index = start + left
-                outcomes[index] = await self._system.apply(tenant, some[left], batch.times_us[index], first + index)
+            moment = state.program.calendar.moment
+            moments = [moment(time_us) for time_us in stretch.times_us]
+            await self._load(state, stretch, moments)
+        for left, right in _slices(stretch):
+            event = stretch.events[left]
+            if event.type.startswith(SYSTEM_PREFIX):
+                world.note_periods()  # a period may be closed by the very record that it began in
+                outcomes[left] = await self._system.apply(
+                    tenant, stretch.lines[left], stretch.times_us[left], stretch.first + left
+                )
             elif state is None:
-                for index in range(start + left, start + right):
-                    outcomes[index] = outcomes[index] or UNMATCHED
+                for at in range(left, right):
+                    outcomes[at] = outcomes[at] or UNMATCHED
             else:
-                self._decide(state, batch, events, moments, range(left, right), start, first, outcomes, some)
+                self._decide(state, stretch, moments, left, right)
                 await asyncio.sleep(0)
         world.put_once()
-        return stop
 
-    def _set_aside(
-        self,
-        tenant: str,
-        events: Sequence[DecodedEvent],
-        lines: Sequence[bytes],
-        start: int,
-        first: int,
-        outcomes: bytearray,
-    ) -> None:
+    def _set_aside(self, tenant: str, stretch: Stretch) -> None:
         """Mark repeats and conflicts; remember what is new."""
         world = self._world
-        keys = repeats.keys(tenant, [event.id for event in events])
-        prints = repeats.fingerprints(lines)
+        keys = repeats.keys(tenant, [event.id for event in stretch.events])
+        prints = repeats.fingerprints(stretch.lines)
         known = world.repeats.look_up(keys)
         if len(set(keys)) == len(keys) and known.count(None) == len(known):
             world.repeats.add_many(keys, prints)
@@ -118,16 +130,19 @@ class Fold:
             if before is None:
                 new[key] = prints[at]
             elif before == prints[at]:
-                outcomes[start + at] = REPEATED
+                stretch.outcomes[at] = REPEATED
             else:
-                outcomes[start + at] = CONFLICTING
-                world.conflicts.append(ConflictRow(tenant, first + start + at, events[at].id, lines[at].decode()))
+                stretch.outcomes[at] = CONFLICTING
+                body = stretch.lines[at].decode()
+                world.conflicts.append(ConflictRow(tenant, stretch.first + at, stretch.events[at].id, body))
         world.repeats.add_many(list(new), list(new.values()))
 
-    async def _load(self, state: TenantState, events: Sequence[DecodedEvent], moments: Sequence[Moment]) -> None:
+    async def _load(self, state: TenantState, stretch: Stretch, moments: Sequence[Moment]) -> None:
         """Bring in what the book knows of the subjects these events concern, where memory does not have it all."""
+        if not state.partial:
+            return
         by_moment: dict[Moment, list[DecodedEvent]] = {}
-        for event, moment in zip(events, moments, strict=True):
+        for event, moment in zip(stretch.events, moments, strict=True):
             by_moment.setdefault(moment, []).append(event)
         missing: set[str] = set()
         periods: set[str] = set()
@@ -141,58 +156,49 @@ class Fold:
             cells = await patiently(lambda: self._book.load(state.tenant, missing, periods))
             state.fill(cells, missing, periods)
 
-    def _decide(
-        self,
-        state: TenantState,
-        batch: Batch,
-        events: Sequence[DecodedEvent],
-        moments: Sequence[Moment],
-        which: range,
-        start: int,
-        first: int,
-        outcomes: bytearray,
-        lines: Sequence[bytes],
-    ) -> None:
-        """Decide new events in order. `which` indexes `events`; everything else is told from `lines[0]`."""
-        world, journal, times_us, stamps = self._world, state.journal, batch.times_us, batch.stamps
+    def _decide(self, state: TenantState, stretch: Stretch, moments: Sequence[Moment], left: int, right: int) -> None:
+        """Decide the new ones among `events[left:right]`, in order."""
+        journal, outcomes, stamps = state.journal, stretch.outcomes, stretch.stamps
         marks: list[tuple[bytes, bool]] = []
-        moment = functions = None
-        for at in which:
-            if outcomes[start + at]:
+        moment = moments[left]
+        functions = state.functions(moment)
+        some = zip(stretch.events[left:right], moments[left:right], stretch.times_us[left:right], strict=True)
+        for at, (event, its_moment, time_us) in enumerate(some, start=left):
+            if outcomes[at]:
                 continue
-            event = events[at]
-            if moments[at] is not moment:
-                moment = moments[at]
+            if its_moment is not moment:
+                moment = its_moment
                 functions = state.functions(moment)
-            decide = functions.get(event.type)  # type: ignore[union-attr]  # set with the first moment
+            decide = functions.get(event.type) or state.function(event.type, moment)
             if decide is None:
-                decide = state.function(event.type, moment)  # type: ignore[arg-type]  # as above
-                if decide is None:
-                    outcomes[start + at] = UNMATCHED
-                    continue
-            index = start + at
+                outcomes[at] = UNMATCHED
+                continue
             mark = len(journal)
             try:
-                decide(event, first + index, times_us[index], stamps.get(index), marks)
+                decide(event, stretch.first + at, time_us, stamps.get(at) if stamps else None, marks)
             except FAULTS as fault:
                 undo(journal, mark)
                 marks.clear()
-                outcomes[index] = FAILED
-                world.park(state.tenant, first + index, event.id, fault, lines[at])
+                outcomes[at] = FAILED
+                self._world.park(state.tenant, stretch.first + at, event.id, fault, stretch.lines[at])
             if marks:
-                world.remember_once(marks)
+                self._world.remember_once(marks)
                 marks.clear()
         if journal:
             state.touched |= note(journal)
 
 
-def _slices(events: Sequence[DecodedEvent], outcomes: bytearray, start: int) -> Iterator[tuple[int, int]]:
+def _slices(stretch: Stretch) -> Iterator[tuple[int, int]]:
     """Cut into slices of ordinary events, and single events of the engine's own that are new."""
+    events = stretch.events
+    if not any(type.startswith(SYSTEM_PREFIX) for type in {event.type for event in events}):
+        yield from _cut(0, len(events))
+        return
     left = 0
     for at, event in enumerate(events):
         if event.type.startswith(SYSTEM_PREFIX):
             yield from _cut(left, at)
-            if outcomes[start + at] == APPLIED:
+            if stretch.outcomes[at] == APPLIED:
                 yield at, at + 1
             left = at + 1
     yield from _cut(left, len(events))

@@ -7,6 +7,8 @@ whole from the book with memory over it, when somebody asks for it or when one o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 from accrue.boards.base import BoardKey, Boards
 from accrue.book.base import Book
@@ -33,7 +35,7 @@ class Publisher:
         async with self._one_at_a_time:
             for state in list(self._world.tenants.values()):
                 touched, state.touched = state.touched, set()
-                concerned = self._concerned(state, touched)
+                concerned, program_sequence = self._concerned(state, touched), state.program_sequence
                 # Rows are taken before anything waits: the fold may go on while they are on their way.
                 taken = [(key, board, self._take(state, key, board)) for key, board in concerned.items()]
                 for table in touched:
@@ -41,7 +43,7 @@ class Publisher:
                     table.changed = {}
                 for key, board, rows in taken:
                     if rows is None:
-                        await self._make_whole(state, key, board)
+                        await self._make_whole(state, key, board, program_sequence)
                     else:
                         await self._boards.publish(key, order_of(board), rows)
 
@@ -49,8 +51,9 @@ class Publisher:
         """Make a board whole, unless it is. One that nobody has a tally for stays unknown."""
         key = BoardKey(state.tenant, board.name, period)
         async with self._one_at_a_time:
+            board = state.program.boards.get(board.name, board)  # of now: who asked may have waited through a change
             if self._live.get(key) != state.program_sequence:
-                await self._make_whole(state, key, board)
+                await self._make_whole(state, key, board, state.program_sequence)
 
     async def drop(self, key: BoardKey) -> None:
         """Let go of a board. It comes back when somebody asks for it."""
@@ -87,20 +90,28 @@ class Publisher:
         tables = [state.tables.get(TableKey("tally", item.metric, period)) for item in board.order]
         return all(table is None or len(table) == len(table.changed) for table in tables)
 
-    async def _make_whole(self, state: TenantState, key: BoardKey, board: Board) -> None:
+    async def _make_whole(self, state: TenantState, key: BoardKey, board: Board, sequence: int) -> None:
+        """`sequence` is that of the program `board` is from: while this waits, the tenant's program may change."""
         rows = await board_rows(self._book, state, board, key.period)
         await self._boards.drop(key)
-        if rows:
+        self._live.pop(key, None)
+        if rows:  # one with nobody on it is not kept in mind: anybody may ask for any period
             await self._boards.publish(key, order_of(board), list(rows.values()))
-        self._live[key] = state.program_sequence
+            self._live[key] = sequence
+
+
+_row: Callable[[tuple[str, tuple[int], int]], Row] = partial(tuple.__new__, Row)
+"""`Row(*columns)` without the detour through Python, because most of what is published comes this way."""
 
 
 def _rows(tables: list[Table | None], starts: list[int]) -> list[Row]:
     """The rows of every member that has something changed, absolutely."""
     if len(tables) == 1:
         (only,) = tables
-        changed = only.changed.items() if only is not None else ()
-        return [Row(subject, (only[subject],), sequence) for subject, sequence in changed]  # type: ignore[index]
+        if only is None:
+            return []
+        changed = only.changed
+        return list(map(_row, zip(changed, zip(map(only.__getitem__, changed)), changed.values(), strict=True)))
     reached: dict[str, int] = {}
     for table in tables:
         for subject, sequence in table.changed.items() if table is not None else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -48,7 +49,7 @@ def healthz() -> Alive:
 
 
 @get("/readyz", operation_id="readyz", summary="Is it ready", tags=["operation"], sync_to_thread=False)
-def readyz(health: Health) -> Ready:
+def readyz(health: NamedDependency[Health]) -> Ready:
     """503 with the reason while the worker has stopped or settling fails. The server listens only once it has folded
     everything that its log holds, so until then there is no answer at all."""
     status = health.live.status()
@@ -60,7 +61,7 @@ def readyz(health: Health) -> Ready:
 
 
 @get("/metrics", operation_id="metrics", summary="Figures for Prometheus", tags=["operation"], sync_to_thread=False)
-def metrics(health: Health) -> Response[bytes]:
+def metrics(health: NamedDependency[Health]) -> Response[bytes]:
     """The figures of the engine and of the process, in Prometheus' text format."""
     return Response(generate_latest(health.registry), media_type=METRICS_TYPE)
 
@@ -126,5 +127,8 @@ class _Figures(Collector):
             below += count
             buckets.append((end, below))
         yield HistogramMetricFamily(
-            "accrue_ack_seconds", "From a request for events to its 202.", buckets=buckets, sum_value=self._traffic.acks_s
+            "accrue_ack_seconds",
+            "From a request for events to its 202.",
+            buckets=buckets,
+            sum_value=self._traffic.acks_s,
         )

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from msgspec import Struct
 
 from accrue.config import DEFAULT_TENANT
@@ -54,25 +55,25 @@ class Subjects(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def reading(
-    reads: Reads,
+    reads: NamedDependency[Reads],
     tenant: Annotated[
-        str | None, Parameter(query="tenant", description="The tenant; or use the header Accrue-Tenant.")
+        str | None, QueryParameter(name="tenant", description="The tenant; or use the header Accrue-Tenant.")
     ] = None,
     tenant_header: Annotated[
-        str | None, Parameter(header="Accrue-Tenant", description="The tenant, `default` if left out.")
+        str | None, HeaderParameter(name="Accrue-Tenant", description="The tenant, `default` if left out.")
     ] = None,
     at: Annotated[
         str | None,
-        Parameter(
-            query="at",
-            description="The time whose periods are meant: a date (2026-11-21, in the tenant's time zone) or an RFC 3339"
-            " time. Now, if left out.",
+        QueryParameter(
+            name="at",
+            description="The time whose periods are meant: a date (2026-11-21, in the tenant's time zone) or an RFC 3339 "
+            "time. Now, if left out.",
         ),
     ] = None,
     after: Annotated[
         int | None,
-        Parameter(
-            query="after", description="A position from a 202: the answer shows everything up to it, or is a 503."
+        QueryParameter(
+            name="after", description="A position from a 202: the answer shows everything up to it, or is a 503."
         ),
     ] = None,
 ) -> Reading:
@@ -86,27 +87,30 @@ async def reading(
     return Reading(name, None if at is None else time_us(at, program))
 
 
-Board = Annotated[str, Parameter(description="The name of a board of the program.")]
-Id = Annotated[str, Parameter(description="Any id, percent-encoded.")]
+Board = Annotated[str, PathParameter(description="The name of a board of the program.")]
+Id = Annotated[str, PathParameter(description="Any id, percent-encoded.")]
 Period = Annotated[
     str,
-    Parameter(description="A kind (`all`, `hour`, `day`, `week`, `month`, `year` or a range) or an id (`2026-W47`)."),
+    QueryParameter(
+        description="A kind (`all`, `hour`, `day`, `week`, `month`, `year` or a range) or an id (`2026-W47`)."
+    ),
 ]
 Styled = Annotated[
-    Style, Parameter(description="How equal scores rank: ordinal 1234, competition 1224, dense 1223.")
+    Style, QueryParameter(description="How equal scores rank: ordinal 1234, competition 1224, dense 1223.")
 ]
 
 
 @get("/v1/boards/{board:str}", operation_id="getBoard", summary="A page of a board", tags=["boards"])
 async def board_page(
     board: Board,
-    reading: Reading,
-    reads: Reads,
+    reading: NamedDependency[Reading],
+    reads: NamedDependency[Reads],
     period: Period = "all",
-    limit: Annotated[int, Parameter(description="Rows, 1 to 1,000.")] = 10,
-    offset: Annotated[int, Parameter(description="Rows to skip, from the top.")] = 0,
+    limit: Annotated[int, QueryParameter(description="Rows, 1 to 1,000.")] = 10,
+    offset: Annotated[int, QueryParameter(description="Rows to skip, from the top.")] = 0,
     cursor: Annotated[
-        str | None, Parameter(description="From the page before: goes on in the same snapshot, so ranks do not drift.")
+        str | None,
+        QueryParameter(description="From the page before: goes on in the same snapshot, so ranks do not drift."),
     ] = None,
     style: Styled = "competition",
 ) -> BoardPage:
@@ -132,11 +136,11 @@ async def board_page(
 async def board_around(
     board: Board,
     subject: Id,
-    reading: Reading,
-    reads: Reads,
+    reading: NamedDependency[Reading],
+    reads: NamedDependency[Reads],
     period: Period = "all",
-    above: Annotated[int, Parameter(description="Rows before the member, 0 to 100.")] = 5,
-    below: Annotated[int, Parameter(description="Rows behind the member, 0 to 100.")] = 5,
+    above: Annotated[int, QueryParameter(description="Rows before the member, 0 to 100.")] = 5,
+    below: Annotated[int, QueryParameter(description="Rows behind the member, 0 to 100.")] = 5,
     style: Styled = "competition",
 ) -> BoardPage:
     """The rows just before and behind one member, with it. 404 when it is not on the board."""
@@ -169,8 +173,8 @@ _subjects_decoder = msgspec.json.Decoder(Subjects)
 async def board_ranks(
     board: Board,
     request: Request[Any, Any, Any],
-    reading: Reading,
-    reads: Reads,
+    reading: NamedDependency[Reading],
+    reads: NamedDependency[Reads],
     period: Period = "all",
     style: Styled = "competition",
 ) -> Ranks:
@@ -182,23 +186,23 @@ async def board_ranks(
 
 
 @get("/v1/users/{id:str}", operation_id="getUser", summary="All about a user", tags=["profiles"])
-async def user(id: Id, reading: Reading, reads: Reads) -> Profile:
+async def user(id: Id, reading: NamedDependency[Reading], reads: NamedDependency[Reads]) -> Profile:
     """Points, badges, streaks and attributes. A user never heard of has the initial values and nothing else."""
     return await reads.queries.profile(reading.tenant, "user", id, at_us=reading.at_us)
 
 
 @get("/v1/objects/{id:str}", operation_id="getObject", summary="All about an object", tags=["profiles"])
-async def object_(id: Id, reading: Reading, reads: Reads) -> Profile:
+async def object_(id: Id, reading: NamedDependency[Reading], reads: NamedDependency[Reads]) -> Profile:
     """Counters, badges, streaks and attributes of what users act on: a post, a video, a match."""
     return await reads.queries.profile(reading.tenant, "object", id, at_us=reading.at_us)
 
 
 @get("/v1/tallies/{metric:str}/{subject:str}", operation_id="getTally", summary="One number", tags=["profiles"])
 async def tally(
-    metric: Annotated[str, Parameter(description="The name of a metric of the program.")],
+    metric: Annotated[str, PathParameter(description="The name of a metric of the program.")],
     subject: Id,
-    reading: Reading,
-    reads: Reads,
+    reading: NamedDependency[Reading],
+    reads: NamedDependency[Reads],
     period: Period = "all",
 ) -> Tally:
     """A metric of one subject in one period."""

@@ -18,9 +18,11 @@ BODY_SIZE_BYTES_MAX = 1 << 20
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-"""ASGI's own shapes, which are dictionaries of anything."""
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+"""ASGI's own shapes: its messages are dictionaries of anything."""
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 Body = TypeVar("Body")
 

@@ -59,7 +59,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     field: str | UnsetType = UNSET
     nearest: str | UnsetType = UNSET
     problems: Sequence[ProgramProblem] | UnsetType = UNSET
-    results: Sequence[object] | UnsetType = UNSET
+    results: list[msgspec.Raw] | UnsetType = UNSET
 
 
 class Answer(NamedTuple):
@@ -108,7 +108,7 @@ def answer_of(error: Exception, *, results: Sequence[object] | None = None, wher
         field=UNSET if field is None else field,
         nearest=UNSET if nearest is None else nearest,
         problems=error.problems if isinstance(error, ProgramError) else UNSET,
-        results=UNSET if results is None else results,
+        results=UNSET if results is None else [msgspec.Raw(_encoder.encode(result)) for result in results],
     )
     body = _encoder.encode(problem)
     headers = [(b"content-type", MEDIA_TYPE), (b"content-length", b"%d" % len(body))]

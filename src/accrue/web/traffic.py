@@ -31,6 +31,6 @@ class Traffic:
         self.acks_s = 0.0
 
     def acked(self, seconds: float) -> None:
-        """One request for events was answered 202, this long after its first byte reached us."""
+        """The events of one request became durable, this long after its headers reached us."""
         self.acks[bisect_left(ACK_BUCKETS_S, seconds)] += 1
         self.acks_s += seconds

@@ -81,6 +81,13 @@ def test_a_board_is_order_free_with_ties_by_id_over_plain_sums() -> None:
     assert b.reasons == ("ties 'first': who got there first stands above",)
 
 
+def test_an_attribute_that_a_rule_sets_does_not_make_its_plain_sums_follow_order() -> None:
+    setting = 'set = { on = "actor", attribute = "country", value = "data.c" }'
+    verdicts = judged(rule(setting) + '[boards.a]\nmetric = "points"\nties = "id"\n')
+    assert not verdicts.rules[0].order_free
+    assert verdicts.boards[0].order_free
+
+
 def test_a_board_over_a_metric_that_follows_order_is_not_order_free() -> None:
     (board,) = judged(rule('once = ["actor"]') + '[boards.a]\nmetric = "points"\nties = "id"\n').boards
     assert board.reasons == ("'points' follows order: rule 'r'",)

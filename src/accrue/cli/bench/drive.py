@@ -1,0 +1,92 @@
+"""Running the engine for a bench: through its public face, in one event loop, with the server's collector settings."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import uvloop
+
+from accrue.cli.bench.report import Miscounted
+from accrue.cli.options import closing_nothing
+from accrue.config import Config, ProcessConfig
+from accrue.engine import Accrue
+
+Result = TypeVar("Result")
+
+BATCHES_IN_FLIGHT = 8
+"""Requests that wait for their answer at the same time: enough for one to be checked while another is synced."""
+
+APPLIED_WAIT_S_MAX = 600.0
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run to the end in an event loop of the kind the server has."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+@asynccontextmanager
+async def engine(data_dir: Path, program: str, *, settle_interval_s: float) -> AsyncIterator[Accrue]:
+    """An engine with one of the programs that come with the benches."""
+    with as_file(program_file(program)) as file:
+        async with Accrue.open(engine_settings(data_dir, settle_interval_s), program=file) as accrue:
+            yield accrue
+
+
+def engine_settings(data_dir: Path | None, settle_interval_s: float) -> Config:
+    """The settings by default, but for where and how often; and no period ends, not even at midnight."""
+    return closing_nothing(Config(data_dir=data_dir, process=ProcessConfig(settle_interval_s=settle_interval_s)))
+
+
+def program_file(name: str) -> Traversable:
+    """Where a program of the benches is."""
+    return files("accrue.cli.bench").joinpath("programs", f"{name}.toml")
+
+
+async def pour(accrue: Accrue, bodies: Iterable[bytes]) -> int:
+    """Send every body, a few at a time, and return the last position once all are durable."""
+    waiting = iter(bodies)
+
+    async def send() -> int:
+        last = 0
+        for body in waiting:
+            receipt = await accrue.send(body)
+            if receipt.position is None or receipt.accepted != len(receipt.results):
+                raise Miscounted("An event of the bench was refused.")
+            last = max(last, receipt.position)
+        return last
+
+    return max(await asyncio.gather(*(send() for _ in range(BATCHES_IN_FLIGHT))))
+
+
+async def queryable(accrue: Accrue, position: int) -> None:
+    """Return once reads show everything up to the position, after one read that does."""
+    await accrue.parts.live.applied(position, timeout_s=APPLIED_WAIT_S_MAX)
+    await accrue.board("writers").top(10)
+
+
+@contextmanager
+def collector() -> Iterator[None]:
+    """The settings of the garbage collector that the server runs with, and those of before afterwards.
+
+    What the engine keeps lives long and holds no cycles, so a full collection goes through all of it and finds
+    nothing: with Python's own settings that costs about 2 us an event. What is there already is put out of its sight.
+    """
+    from accrue.server import GC_THRESHOLDS  # here, because the HTTP stack takes a while to load
+
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

@@ -1,0 +1,286 @@
+r"""The server: the engine with HTTP in front, in one process.
+
+    client --> uvicorn (uvloop, httptools) --> Front --> EventsRoute          POST /v1/events
+                                                    \--> the framework        everything else
+
+`create_app` gives the application for an open engine, to be mounted anywhere that speaks ASGI. `listening` serves an
+open engine while a block runs. `serve` does both for a configuration, until a signal; `run` is that as a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import uvicorn
+from litestar.di import Provide
+from litestar.types import Dependencies
+
+from accrue.config import LOOPBACK, Config, ServerConfig
+from accrue.engine import Accrue
+from accrue.errors import Misconfigured, Unavailable
+from accrue.ingest import describe, submit
+from accrue.ingest.routes import PATH, EventsRoute
+from accrue.serve import health
+from accrue.serve import routes as reads
+from accrue.serve.query import WAIT_S_MAX
+from accrue.web import docs, openapi
+from accrue.web.address import sent_path
+from accrue.web.app import framework
+from accrue.web.body import App, Message, Receive, Scope, Send
+from accrue.web.problems import WrongMethod, answer_of
+from accrue.web.traffic import Request, Traffic
+
+VERSION = "1"
+"""Of the API."""
+
+SHUTDOWN_S_MAX = 10
+"""How long open requests may take once the server stops."""
+
+KEEP_ALIVE_S = 75
+GC_THRESHOLDS = (50_000, 20, 100)
+
+OnReady = Callable[[str], None]
+
+
+def create_app(accrue: Accrue, *, read_wait_s_max: float = WAIT_S_MAX) -> Front:
+    """The HTTP face of an open engine, for all its tenants: an ASGI application."""
+    parts = accrue.parts
+    traffic = Traffic()
+    submissions = submit.Submissions(
+        acceptor=parts.acceptor,
+        live=parts.live,
+        outcomes=accrue.outcomes,
+        use_program=lambda tenant, text: accrue.tenant(tenant).use_program(text),
+    )
+    reading = reads.Reads(queries=parts.queries, live=parts.live, wait_s_max=read_wait_s_max)
+    condition = health.Health(
+        live=parts.live,
+        stopped=parts.running.done,
+        queue_events=lambda: parts.commit.queue_events,
+        registry=health.registry(parts.live, traffic, lambda: parts.commit.queue_events),
+    )
+    dependencies: Dependencies = {
+        "submissions": Provide(lambda: submissions, sync_to_thread=False),
+        "reads": Provide(lambda: reading, sync_to_thread=False),
+        "health": Provide(lambda: condition, sync_to_thread=False),
+        "reading": Provide(reads.reading),
+    }
+    handlers = [*submit.HANDLERS, *reads.HANDLERS, *health.HANDLERS]
+    document = openapi.document(
+        handlers, dependencies, operations=describe.OPERATIONS, types=describe.TYPES, version=VERSION
+    )
+    rest = framework([*handlers, *docs.handlers(document)], dependencies, openapi.query_parameters(document))
+    return Front(EventsRoute(parts.acceptor, accrue.outcomes, parts.clock, traffic), rest, traffic)
+
+
+class Front:
+    """Sends POST /v1/events to the hot route and everything else to the framework."""
+
+    def __init__(self, events: EventsRoute, rest: App, traffic: Traffic) -> None:
+        self._events, self._rest, self._traffic = events, rest, traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        path = scope["path"]
+        if path == PATH or (scope.get("root_path") and sent_path(scope) == PATH):
+            if scope["method"] == "POST":
+                await self._events(scope, receive, send)
+            else:
+                await self._not_with_this(scope["method"], send)
+            return
+        await self._other(scope, receive, send)
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The framework's. HEAD is GET whose body the server leaves out."""
+        method = scope["method"]
+        inner = {
+            **scope,
+            "path": sent_path(scope),
+            "root_path": "",
+            "method": "GET" if method == "HEAD" else method,
+        }
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        await self._rest(inner, receive, noting)
+        route = inner.get("path_template") if status not in (404, 405) or inner.get("path_params") else None
+        self._traffic.requests[Request(method if method in _METHODS else "other", str(route or "none"), status)] += 1
+
+    async def _not_with_this(self, method: str, send: Send) -> None:
+        allowed = WrongMethod(f"{method[:20]} is not possible here; POST is.", allowed="POST")
+        status, headers, body = answer_of(allowed)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+        self._traffic.requests[Request("other", PATH, status)] += 1
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
+
+
+def run(config: Config, *, on_ready: OnReady | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. What `serve` raises."""
+    if sys.platform == "win32":
+        asyncio.run(serve(config, on_ready=on_ready))
+    else:
+        import uvloop
+
+        uvloop.run(serve(config, on_ready=on_ready))
+
+
+async def serve(config: Config, *, on_ready: OnReady | None = None) -> None:
+    """Open the engine and serve it, until SIGTERM or SIGINT.
+
+    1. open, which folds what the log has beyond the checkpoint; 2. listen, and tell `on_ready` the URL;
+    3. on a signal take no new connection and let open requests end; 4. settle and close.
+
+    Raises `Misconfigured` and its kin before anything is listening, and what stopped the worker, if that was it.
+    """
+    refuse_public(config.server)
+    async with Accrue.open(config) as accrue:  # 1. and 4.
+        stopping = asyncio.Event()
+        with _signals(stopping), _calm_collector():
+            async with listening(accrue, config.server) as url:  # 2. and 3.
+                if on_ready is not None:
+                    on_ready(url)
+                await _until(stopping, accrue.parts.running)
+
+
+@asynccontextmanager
+async def listening(accrue: Accrue, settings: ServerConfig) -> AsyncIterator[str]:
+    """Serve an open engine while the block runs; gives the URL. Port 0 takes a free one.
+
+    Raises `Misconfigured` for a host that is not loopback and for a port that is taken.
+    """
+    refuse_public(settings)
+    listener = _bound(settings)
+    try:
+        server = _Server(
+            uvicorn.Config(
+                create_app(accrue),
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,  # nothing here asks who the client is, and it costs every request
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=SHUTDOWN_S_MAX,
+            )
+        )
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+        try:
+            await asyncio.wait((serving, waiting := asyncio.ensure_future(server.ready.wait())), return_when=FIRST)
+            waiting.cancel()
+            if serving.done():
+                await serving
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            yield f"http://{host}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await asyncio.wait([serving])
+            serving.result()
+    finally:
+        listener.close()
+
+
+FIRST = asyncio.FIRST_COMPLETED
+
+
+def refuse_public(settings: ServerConfig) -> None:
+    """Raises `Misconfigured` for a host that others could reach: nobody is asked for a key yet."""
+    if settings.host not in LOOPBACK:
+        raise Misconfigured(
+            f"The server listens on loopback only ({', '.join(LOOPBACK)}), not on {settings.host!r}: keys, without "
+            "which anybody could write, come in a later version. Put a reverse proxy that checks access in front."
+        )
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens, and leaves signals to `serve`: uvicorn would raise them again when it is done, which ends
+    the process before anything is settled."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+def _bound(settings: ServerConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        where = f"{settings.host}:{settings.port}"
+        raise Misconfigured(f"Cannot listen on {where}: {error.strerror}. Choose another port.") from error
+    return listener
+
+
+@contextmanager
+def _signals(stopping: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stopping`, where signals can be had at all: in the main thread of most systems."""
+    loop = asyncio.get_running_loop()
+    taken: list[signal.Signals] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, stopping.set)
+            taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
+
+
+async def _until(stopping: asyncio.Event, worker: asyncio.Task[None]) -> None:
+    """Return when told to stop. Raises what stopped the worker, when that comes first."""
+    told = asyncio.ensure_future(stopping.wait())
+    try:
+        await asyncio.wait((told, worker), return_when=FIRST)
+    finally:
+        told.cancel()
+    if worker.done() and not stopping.is_set():
+        worker.result()
+        raise Unavailable("The worker has stopped.")
+
+
+@contextmanager
+def _calm_collector() -> Iterator[None]:
+    """Let the garbage collector look at less, and less often, while the block runs.
+
+    What is there after opening stays until the end, so it is set aside. The engine makes hardly any cycles, but many
+    objects that live long: at the usual thresholds full collections walk all of them again and again.
+    """
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
