@@ -65,10 +65,10 @@ def undo(journal: list[Entry], mark: int) -> None:
             table[subject] = before
 
 
-def note(journal: list[Entry]) -> set[Table]:
-    """Mark everything in the journal as changed, empty it, and return the tables concerned."""
+def note(journal: list[Entry]) -> dict[Table, None]:
+    """Mark everything in the journal as changed, empty it, and return the tables concerned, in order."""
     for table, subject, _, sequence in journal:
         table.changed[subject] = sequence
-    tables = {entry[0] for entry in journal}
+    tables = dict.fromkeys([entry[0] for entry in journal])
     journal.clear()
     return tables

@@ -29,7 +29,9 @@ logger = structlog.get_logger("accrue.process")
 class CanClose(Protocol):
     """Whoever can put a close into the log."""
 
-    def close_period(self, tenant: str, period: str) -> Awaitable[object]: ...
+    def close_period(self, tenant: str, period: str) -> Awaitable[object]:
+        """Append the close; done once it is durable. Closing twice is harmless."""
+        ...
 
 
 class Closer:

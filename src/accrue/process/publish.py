@@ -7,7 +7,7 @@ whole from the book with memory over it, when somebody asks for it or when one o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from accrue.boards.base import BoardKey, Boards
@@ -34,7 +34,7 @@ class Publisher:
         """Bring every board up to what the fold holds now, and mark the changes for the next settlement."""
         async with self._one_at_a_time:
             for state in list(self._world.tenants.values()):
-                touched, state.touched = state.touched, set()
+                touched, state.touched = state.touched, {}
                 concerned, program_sequence = self._concerned(state, touched), state.program_sequence
                 # Rows are taken before anything waits: the fold may go on while they are on their way.
                 taken = [(key, board, self._take(state, key, board)) for key, board in concerned.items()]
@@ -64,7 +64,7 @@ class Publisher:
     def live(self) -> list[BoardKey]:
         return list(self._live)
 
-    def _concerned(self, state: TenantState, touched: set[Table]) -> dict[BoardKey, Board]:
+    def _concerned(self, state: TenantState, touched: Iterable[Table]) -> dict[BoardKey, Board]:
         concerned: dict[BoardKey, Board] = {}
         for table in touched:
             if table.key.kind == "tally" and "." not in table.key.name:

@@ -72,9 +72,9 @@ async def build(world: World, before: Checkpoint, position: int, pending: Pendin
             facts=msgspec.json.encode(facts).decode(),
         ),
         tallies=rows["tally"],  # type: ignore[arg-type]  # filled by kind
-        awards=rows["award"],  # type: ignore[arg-type]
-        streaks=rows["streak"],  # type: ignore[arg-type]
-        attributes=rows["attribute"],  # type: ignore[arg-type]
+        awards=rows["award"],  # type: ignore[arg-type]  # as above
+        streaks=rows["streak"],  # type: ignore[arg-type]  # as above
+        attributes=rows["attribute"],  # type: ignore[arg-type]  # as above
         programs=list(world.programs),
         periods=list(world.new_periods.values()),
         results=list(world.results),

@@ -34,7 +34,7 @@ class TenantState:
         self.tenant = tenant
         self.tables: dict[TableKey, Table] = {}
         self.journal: list[Entry] = []
-        self.touched: set[Table] = set()
+        self.touched: dict[Table, None] = {}
         self.settling: dict[Table, dict[str, int]] = {}
         self.settlements = 0
         self.opened: list[str] = []

@@ -35,6 +35,8 @@ IMPORTS = TableKey("attribute", "import", "accrue")
 
 
 class ProgramData(Struct, frozen=True):
+    """A program from here on: its text, and the versions of tzdata and of the rules' meaning it is read with."""
+
     text: str
     tzdata: str
     semantics: int
@@ -50,6 +52,8 @@ class AdjustData(Struct, frozen=True):
 
 
 class ScoreData(Struct, frozen=True):
+    """A score that somebody else computed, and how it joins the tally."""
+
     metric: str
     subject: str
     value: int | Decimal
@@ -57,6 +61,8 @@ class ScoreData(Struct, frozen=True):
 
 
 class CloseData(Struct, frozen=True):
+    """The id of the period that ended."""
+
     period: str
 
 
@@ -165,7 +171,7 @@ class System:
         table = state.open(IMPORTS)
         table[data.digest] = msgspec.json.encode(data).decode()
         table.changed[data.digest] = sequence
-        state.touched.add(table)
+        state.touched[table] = None
 
 
 def _data(event: _Event, type: type[Data]) -> Data:

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from accrue.cli.main import main
+from unit.cli.running import Cli, Ran
 
 PROGRAMS = Path(__file__).resolve().parents[3] / "examples" / "programs"
-
-
-class Ran(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-Cli = Callable[..., Ran]
-"""`cli("query", "user", "ada")` runs a command and returns what it left behind."""
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from loaders import football
 
-from unit.cli.conftest import Cli
+from unit.cli.running import Cli
 
 COUNTS = ("accepted", "unmatched", "repeated", "conflicting", "failed", "rejected")
 
@@ -71,8 +71,8 @@ def test_a_web_servers_log_has_its_crawlers_set_apart(cli: Cli, programs: Path, 
     ran = cli("import", log, "--format", "combined", "--program", programs / "weblog.toml", "--json")
     assert (ran.code, counts(ran.document)) == (0, {"accepted": 10_000})
     by_people, by_crawlers = (_sum(cli("query", "tally", metric, "--csv").out) for metric in ("views", "crawled"))
-    assert 1_400 <= by_crawlers <= 1_600
-    assert 8_000 <= by_people <= 8_600
+    assert by_people + by_crawlers == 9_780  # what was asked for and is there
+    assert by_crawlers >= 1_500
 
 
 def test_standard_input_is_read_and_is_the_same_import_again(
@@ -103,15 +103,10 @@ def test_good_lines_are_in_although_others_were_rejected(cli: Cli, programs: Pat
     Path("events.ndjson").write_text("\n".join(lines))
     ran = cli("import", "events.ndjson", "--program", programs / "community.toml")
     assert ran.code == 1
-    assert ran.out.splitlines() == [
-        ran.out.splitlines()[0],
-        "",
-        *[line for line in ran.out.splitlines()[2:8]],
-        "",
-        "  line 2: JSON is malformed: invalid character (byte 1).",
-    ]
-    told = [line.split()[:2] for line in ran.out.splitlines()[2:8]]
-    assert told == [
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("events.ndjson: 3 events in ")
+    assert lines[-1] == "  line 2: Input data was truncated."
+    assert [line.split()[:2] for line in lines[2:8]] == [
         ["accepted", "1"],
         ["unmatched", "1"],
         ["repeated", "0"],
@@ -119,7 +114,7 @@ def test_good_lines_are_in_although_others_were_rejected(cli: Cli, programs: Pat
         ["failed", "0"],
         ["rejected", "1"],
     ]
-    assert ran.err == "events.ndjson: 100%, line 3, " + ran.err.partition("line 3, ")[2]
+    assert ran.err.startswith("events.ndjson: 100%, line 3, ")
 
 
 def test_without_a_program_nothing_is_created(cli: Cli) -> None:

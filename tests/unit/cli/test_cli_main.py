@@ -6,7 +6,7 @@ import pytest
 
 from accrue import __version__
 from accrue.cli import check
-from unit.cli.conftest import Cli
+from unit.cli.running import Cli
 
 
 def test_the_version_is_said(cli: Cli) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.cli.conftest import Cli
+from unit.cli.running import Cli
 
 WRONG = """[metrcs]
 [metrics.a]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from accrue.connect.data_dir import locked
-from unit.cli.conftest import Cli
+from unit.cli.running import Cli
 
 PROGRAM = """
 [tenant]
