@@ -123,6 +123,10 @@ class Partition:
         """Everything in the log is folded and on the boards."""
         await self.worker.applied(await self.log.end(0), timeout_s=20)
 
+    async def one_turn(self) -> None:
+        """Let everything else go on for a turn of the event loop."""
+        await asyncio.sleep(0)
+
     async def settle(self) -> None:
         """Settle until it succeeds."""
         while True:

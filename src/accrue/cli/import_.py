@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from shutil import copyfileobj
@@ -114,7 +114,7 @@ def import_file(
     clock = SystemClock()
     found = closing_nothing(settings(config, data_dir=data_dir, programs={tenant: program} if program else None))
     source = Source(
-        name="standard input" if file == STANDARD_INPUT else file.name,
+        name="standard input" if file == STANDARD_INPUT else _as_text(file.name),
         format=_format(file, format),
         mapping=parse_mapping(map or []),
     )
@@ -162,6 +162,11 @@ def _format(file: Path, said: FileFormat | None) -> Format:
     return formats[said]
 
 
+def _as_text(name: str) -> str:
+    """A file's name as text that may go into an event: names may hold bytes that are no UTF-8."""
+    return name.encode("utf-8", "replace").decode()
+
+
 def _check_program(config: Config) -> None:
     if not config.program_files() and not (config.data_dir is not None and (config.data_dir / "log.db").is_file()):
         raise Misconfigured("There is no program: give --program FILE, so that there are rules for the events.")
@@ -169,18 +174,22 @@ def _check_program(config: Config) -> None:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
-    """The file; standard input is kept in a temporary one, because an import is named after the whole content."""
-    if file == STANDARD_INPUT:
-        with TemporaryFile() as spooled:
-            copyfileobj(sys.stdin.buffer, spooled)
+    """The file, to be read twice, because an import is named after the whole content. Standard input and pipes are
+    kept in a temporary file for that."""
+    with ExitStack() as stack:
+        content: BinaryIO
+        if file == STANDARD_INPUT:
+            content = sys.stdin.buffer
+        else:
+            try:
+                content = stack.enter_context(file.open("rb"))
+            except OSError as error:
+                raise Misconfigured(f"{file} cannot be read: {error.strerror}.") from error
+        if file == STANDARD_INPUT or not content.seekable():
+            spooled = stack.enter_context(TemporaryFile())
+            copyfileobj(content, spooled)
             spooled.flush()
-            yield spooled
-        return
-    try:
-        content = file.open("rb")
-    except OSError as error:
-        raise Misconfigured(f"{file} cannot be read: {error.strerror}.") from error
-    with content:
+            content = spooled
         yield content
 
 

@@ -14,7 +14,7 @@ import structlog
 import typer
 
 from accrue import __version__
-from accrue.cli import check, import_, query, serve
+from accrue.cli import bench, check, import_, query, serve
 from accrue.cli.terminal import say_error
 from accrue.core.program import ProgramError
 from accrue.errors import AccrueError
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 for module in (serve, import_, query, check):
     module.register(app)
+app.add_typer(bench.app)
 
 
 def run() -> None:

@@ -145,11 +145,9 @@ def _refusal(receipt: Receipt, body: bytes, form: Form) -> Answer:
     """The answer when no event was accepted. For one event the problem is that event's own."""
     results = receipt.results
     if form == "array" or len(results) != 1:
-        detail = (
-            f"None of the {len(results)} events was accepted; `results` says why."
-            if results
-            else "The array holds no event."
-        )
+        detail = "The array holds no event."
+        if results:
+            detail = f"None of the {len(results)} events was accepted; `results` says why."
         return answer_of(Rejected(detail, field="$"), results=results)
     (result,) = results
     detail = result.detail or "The event was rejected."

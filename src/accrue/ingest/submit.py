@@ -17,7 +17,6 @@ from litestar.params import HeaderParameter, PathParameter, QueryParameter
 from msgspec import Struct
 
 from accrue import ids
-from accrue.config import DEFAULT_TENANT
 from accrue.core.event import MAGNITUDE_MAX, Id, Subject
 from accrue.errors import Rejected
 from accrue.ingest.accept import Acceptor, Receipt, ScoreMode
@@ -31,6 +30,7 @@ from accrue.ingest.checked import (
 from accrue.ingest.routes import Accepted, EventOutcome, Outcomes
 from accrue.process.base import Live
 from accrue.web.body import media_type, read_body, read_json
+from accrue.web.parameters import Tenant, TenantHeader, chosen
 from accrue.web.problems import Malformed
 
 FRACTION_DIGITS_MAX = 18
@@ -72,12 +72,6 @@ class ProgramInForce(Struct, frozen=True):
 
 _score_decoder = msgspec.json.Decoder(Score)
 
-Tenant = Annotated[
-    str | None, QueryParameter(name="tenant", description="The tenant; or use the header Accrue-Tenant.")
-]
-TenantHeader = Annotated[
-    str | None, HeaderParameter(name="Accrue-Tenant", description="The tenant, `default` if left out.")
-]
 IdempotencyKey = Annotated[
     str | None, HeaderParameter(name="Idempotency-Key", description="Stands in for an id; the same key counts once.")
 ]
@@ -111,7 +105,7 @@ async def submit_score(
         raise Rejected(detail, field="Idempotency-Key")
     score = await read_json(request.receive, dict(request.scope["headers"]), _score_decoder)
     receipt = await submissions.acceptor.score(
-        tenant or tenant_header or DEFAULT_TENANT,
+        chosen(tenant, tenant_header),
         board,
         id=score.id or (f"{key}:0" if key else ids.event_id()),
         subject=score.subject,
@@ -148,7 +142,7 @@ async def put_program(
         raise Malformed(f"The program is not UTF-8, at byte {error.start}.", field="$") from None
     if not text.strip():
         raise Malformed("The program is empty.", field="$")
-    name = tenant or tenant_header or DEFAULT_TENANT
+    name = chosen(tenant, tenant_header)
     if len(name) > TENANT_CHARACTERS_MAX or not name.isprintable():
         raise Rejected(f"A tenant's name has 1 to {TENANT_CHARACTERS_MAX} printable characters.", field="tenant")
     return ProgramInForce(name, await submissions.use_program(name, text))
@@ -159,7 +153,7 @@ async def get_program(
     submissions: NamedDependency[Submissions], tenant: Tenant = None, tenant_header: TenantHeader = None
 ) -> Response[str]:
     """The text of the rules file that the tenant lives by, as it was loaded."""
-    text = submissions.live.program(tenant or tenant_header or DEFAULT_TENANT).text
+    text = submissions.live.program(chosen(tenant, tenant_header)).text
     return Response(text, media_type="text/plain; charset=utf-8")
 
 

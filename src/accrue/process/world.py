@@ -12,11 +12,16 @@ from accrue.core.decide import DecodedEvent, Remembers
 from accrue.core.program import Program
 from accrue.process.outcome import Counts
 from accrue.process.repeats import RepeatIndex
+from accrue.process.repeats.index import Sizes
 from accrue.process.state import TenantState
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 REASON_CHARACTERS_MAX = 500
+"""What is kept of the reason an event failed for."""
+
+ONE_BY_ONE = Sizes(shelf_entries_min=1 << 20)
+"""`once` keys are looked up one at a time, and every filter costs half a microsecond: few and large ones, then."""
 
 
 class Memory(Struct, frozen=True, kw_only=True):
@@ -40,9 +45,9 @@ class World:
         self.counts: dict[str, Counts] = {}
         self.versions: dict[str, int] = {}
         self.periods: dict[tuple[str, str], PeriodRow] = {}
-        self.repeats = _index("events", memory.repeat_window_us, memory)
-        self.once_lately = _index("once", memory.once_window_us, memory)
-        self.once_ever = _index("once-ever", None, memory)
+        self.repeats = _index("events", memory.repeat_window_us, memory, Sizes())
+        self.once_lately = _index("once", memory.once_window_us, memory, ONE_BY_ONE)
+        self.once_ever = _index("once-ever", None, memory, ONE_BY_ONE)
         self._once_fresh: dict[bytes, bool] = {}
         self.bare_decoder = msgspec.json.Decoder(DecodedEvent)
         # What the next settlement writes besides the tables:
@@ -113,6 +118,8 @@ class World:
         self.periods[row.tenant, row.period] = self.new_periods[row.tenant, row.period] = row
 
 
-def _index(name: str, window_us: int | None, memory: Memory) -> RepeatIndex:
+def _index(name: str, window_us: int | None, memory: Memory, sizes: Sizes) -> RepeatIndex:
     bucket_us = DAY_US if window_us is None else max(window_us // 24, 1)
-    return RepeatIndex(name, window_us=window_us, bucket_us=bucket_us, size_bytes_max=memory.size_bytes_max)
+    return RepeatIndex(
+        name, window_us=window_us, bucket_us=bucket_us, size_bytes_max=memory.size_bytes_max, sizes=sizes
+    )

@@ -13,10 +13,9 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, get, post
 from litestar.di import NamedDependency
-from litestar.params import HeaderParameter, PathParameter, QueryParameter
+from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
 
-from accrue.config import DEFAULT_TENANT
 from accrue.core.event import Subject
 from accrue.core.program import Program
 from accrue.core.ranking import Style
@@ -25,6 +24,7 @@ from accrue.process.base import Live
 from accrue.serve.answers import BoardPage, Profile, Ranks, Tally
 from accrue.serve.query import Queries
 from accrue.web.body import read_json
+from accrue.web.parameters import Tenant, TenantHeader, chosen
 
 POSITION_MAX = 2**63 - 1
 TIME_US_END = 7_258_118_400_000_000
@@ -56,18 +56,14 @@ class Subjects(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def reading(
     reads: NamedDependency[Reads],
-    tenant: Annotated[
-        str | None, QueryParameter(name="tenant", description="The tenant; or use the header Accrue-Tenant.")
-    ] = None,
-    tenant_header: Annotated[
-        str | None, HeaderParameter(name="Accrue-Tenant", description="The tenant, `default` if left out.")
-    ] = None,
+    tenant: Tenant = None,
+    tenant_header: TenantHeader = None,
     at: Annotated[
         str | None,
         QueryParameter(
             name="at",
-            description="The time whose periods are meant: a date (2026-11-21, in the tenant's time zone) or an RFC 3339 "
-            "time. Now, if left out.",
+            description="The time whose periods are meant, now if left out: a date (2026-11-21, in the tenant's zone) "
+            "or an RFC 3339 time.",
         ),
     ] = None,
     after: Annotated[
@@ -78,7 +74,7 @@ async def reading(
     ] = None,
 ) -> Reading:
     """What every read begins with. Raises `NotFound`, `Rejected` naming the parameter, and `Unavailable`."""
-    name = tenant or tenant_header or DEFAULT_TENANT
+    name = chosen(tenant, tenant_header)
     if after is not None:
         if not 0 <= after <= POSITION_MAX:
             raise Rejected(f"after is a position, from 0 to {POSITION_MAX}.", field="after")

@@ -31,7 +31,7 @@ def framework(handlers: Sequence[HTTPRouteHandler], dependencies: Dependencies, 
         # Replaced, not changed: the framework keeps parsed paths in a cache.
         scope["path_params"] = {name: decoded(part, name) for name, part in scope["path_params"].items()}
 
-    app = Litestar(
+    return Litestar(  # type: ignore[return-value]  # it has a type for each message, we have one for all
         [*handlers],
         dependencies=dependencies,
         before_request=before,
@@ -40,7 +40,6 @@ def framework(handlers: Sequence[HTTPRouteHandler], dependencies: Dependencies, 
         openapi_config=None,
         logging_config=None,
     )
-    return app  # type: ignore[return-value]  # it has a type for each message, we have one for all
 
 
 def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:

@@ -15,7 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.types import Dependencies
 
-from accrue.web.problems import Problem
+from accrue.web.problems import ProblemDocument
 
 Document = dict[str, Any]
 """JSON, as the framework and msgspec make it."""
@@ -52,10 +52,10 @@ def document(
     )
     found: Document = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
     bodies = {handler.opt["body"] for handler in handlers if "body" in handler.opt}
-    _, schemas = msgspec.json.schema_components([Problem, *types, *(bodies - {str})], ref_template=REF)
+    _, schemas = msgspec.json.schema_components([ProblemDocument, *types, *(bodies - {str})], ref_template=REF)
     components = found.setdefault("components", {})
     components["schemas"] = dict(sorted({**components.get("schemas", {}), **schemas}.items()))
-    problem = {"schema": {"$ref": REF.format(name="Problem")}}
+    problem = {"schema": {"$ref": REF.format(name="ProblemDocument")}}
     components["responses"] = {
         "Problem": {"description": "A problem document.", "content": {"application/problem+json": problem}}
     }

@@ -16,8 +16,7 @@ import msgspec
 import structlog
 from msgspec import UNSET, Struct, UnsetType
 
-from accrue.core.program import Problem as ProgramProblem
-from accrue.core.program import ProgramError
+from accrue.core.program import Problem, ProgramError
 from accrue.errors import AccrueError, Conflict, Fenced, Full, Gone, NotFound, Rejected, TooLarge, Unavailable
 
 MEDIA_TYPE = b"application/problem+json"
@@ -44,7 +43,7 @@ class WrongMethod(Rejected):
         self.allowed = allowed
 
 
-class Problem(Struct, frozen=True, kw_only=True):
+class ProblemDocument(Struct, frozen=True, kw_only=True):
     """A problem document. `type` names the kind and is stable, `detail` says what to do about this one.
 
     `field` is the offending part of the request: a path into the JSON (`$.data.seconds`), a parameter or a header.
@@ -58,7 +57,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     detail: str
     field: str | UnsetType = UNSET
     nearest: str | UnsetType = UNSET
-    problems: Sequence[ProgramProblem] | UnsetType = UNSET
+    problems: Sequence[Problem] | UnsetType = UNSET
     results: list[msgspec.Raw] | UnsetType = UNSET
 
 
@@ -100,7 +99,7 @@ def answer_of(error: Exception, *, results: Sequence[object] | None = None, wher
     detail = error.detail if isinstance(error, AccrueError) and kind is not _UNEXPECTED else "See the server's log."
     field = error.field if isinstance(error, Rejected) else None
     nearest = error.nearest if isinstance(error, NotFound) else None
-    problem = Problem(
+    problem = ProblemDocument(
         type=TYPE_PREFIX + kind.name,
         title=kind.title,
         status=kind.status,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -115,6 +116,24 @@ def test_good_lines_are_in_although_others_were_rejected(cli: Cli, programs: Pat
         ["rejected", "1"],
     ]
     assert ran.err.startswith("events.ndjson: 100%, line 3, ")
+
+
+def test_a_pipe_is_read_like_a_file(cli: Cli, programs: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"type": "ask", "actor": "ada", "object": "p1"}')
+    os.close(writing)
+    try:
+        ran = cli("import", f"/dev/fd/{reading}", "--program", programs / "community.toml", "--json")
+    finally:
+        os.close(reading)
+    assert (ran.code, counts(ran.document)) == (0, {"accepted": 1})
+
+
+def test_a_file_whose_name_is_no_text_is_imported(cli: Cli, programs: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.ndjson")
+    Path(name).write_text('{"type": "ask", "actor": "ada", "object": "p1"}')
+    ran = cli("import", name, "--program", programs / "community.toml", "--json")
+    assert (ran.code, ran.document["file"]) == (0, "caf?.ndjson")
 
 
 def test_without_a_program_nothing_is_created(cli: Cli) -> None:

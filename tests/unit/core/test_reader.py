@@ -146,7 +146,7 @@ GIVE = 'give = [{ to = "actor", metric = "points" }]\n'
         ("[metrics.points]\nperiods = 'day'", "2: periods is a list of words"),
         ("[metrics.day]", "1: 'day' is the name of a period"),
         ("[metrics.'a-b']", "1: a metric's name is a plain word"),
-        (BASE + "[boards.'a\\u0000']\nmetric = 'points'\n".replace("'", '"'), "4: a name here is"),
+        (BASE + "[boards.'a\\u0000']\nmetric = 'points'\n".replace("'", '"'), "a name here is 1 to 64"),
         (BASE + "[badges.'" + "x" * 65 + "']\nwhen = 'points > 1'", "4: a name here is 1 to 64"),
         (RULE, "4: a rule gives or sets something"),
         (BASE + "[[rules]]\n" + GIVE, "4: on names the event type"),

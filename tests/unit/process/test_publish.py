@@ -1,0 +1,138 @@
+"""Publishing: boards follow the fold, are made whole when they are not, and survive a change of program."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline.partition import TENANT, Partition, event, program, record
+
+from accrue.boards.base import BoardKey
+from accrue.book.base import TallyRow
+
+NOW_US = 1_774_569_600_000_000
+RULES = """
+[metrics.points]
+[metrics.goals]
+[[rules]]
+on = "a"
+give = [{ to = "actor", metric = "points", amount = "value" }]
+[[rules]]
+on = "goal"
+give = [{ to = "actor", metric = "goals" }]
+[boards.best]
+order = ["points desc", "goals desc"]
+periods = ["all", "day"]
+"""
+ASCENDING = RULES.replace('"points desc", ', '"points asc", ')
+KEY = BoardKey(TENANT, "best", "all")
+
+
+def one(id: str, *, type: str = "a", actor: str = "ann", value: Any = 1) -> bytes:
+    return record([event(type, id, actor=actor, value=value)], times_us=[NOW_US], log_time_us=NOW_US)
+
+
+def rules(text: str, id: str) -> bytes:
+    return record([program(text, id)], times_us=[NOW_US], log_time_us=NOW_US)
+
+
+@pytest.fixture
+async def partition(tmp_path: Path) -> AsyncIterator[Partition]:
+    async with Partition(tmp_path) as opened:
+        await opened.feed([rules(RULES, "first"), one("1", actor="ann", value=5), one("2", actor="bob", value=5)])
+        await opened.caught_up()
+        yield opened
+
+
+async def shown(partition: Partition, key: BoardKey = KEY) -> list[tuple[int, str, tuple[int, ...]]]:
+    page = await partition.boards.page(key, limit=100, offset=0, cursor=None, style="competition", now_us=NOW_US)
+    return [(row.rank, row.subject, row.scores) for row in page.standings]
+
+
+async def ensured(partition: Partition, key: BoardKey = KEY) -> list[tuple[int, str, tuple[int, ...]]]:
+    await partition.live.ensure_board(TENANT, partition.live.program(TENANT).boards[key.board], key.period)
+    return await shown(partition, key)
+
+
+async def test_a_change_of_any_key_of_the_order_is_shown(partition: Partition) -> None:
+    assert await shown(partition) == [(1, "ann", (5, 0)), (1, "bob", (5, 0))]
+    await partition.feed([one("3", type="goal", actor="bob")])
+    await partition.caught_up()
+    assert await shown(partition) == [(1, "bob", (5, 1)), (2, "ann", (5, 0))]
+
+
+async def test_after_a_restart_one_change_makes_the_whole_board(partition: Partition) -> None:
+    await partition.worker.settle()
+    await partition.restart()
+    assert not await partition.boards.has(KEY)
+    await partition.feed([one("3", actor="cat", value=9)])
+    await partition.caught_up()
+    assert await shown(partition) == [(1, "cat", (9, 0)), (2, "ann", (5, 0)), (2, "bob", (5, 0))]
+
+
+async def test_a_board_is_made_whole_when_somebody_asks(partition: Partition) -> None:
+    await partition.worker.settle()
+    await partition.restart()
+    assert await ensured(partition) == [(1, "ann", (5, 0)), (1, "bob", (5, 0))]
+
+
+async def test_a_dropped_board_comes_back_with_what_is_not_settled(partition: Partition) -> None:
+    await partition.worker.settle()
+    await partition.feed([one("3", actor="ann", value=1)])
+    await partition.caught_up()
+    await partition.worker.publisher.drop(KEY)
+    assert not await partition.boards.has(KEY)
+    assert await ensured(partition) == [(1, "ann", (6, 0)), (2, "bob", (5, 0))]
+
+
+async def test_a_new_order_makes_the_board_anew(partition: Partition) -> None:
+    await partition.feed([one("3", actor="cat", value=9), rules(ASCENDING, "second"), one("4", actor="dan", value=1)])
+    await partition.caught_up()
+    assert [row[1] for row in await ensured(partition)] == ["dan", "ann", "bob", "cat"]
+
+
+async def test_a_program_that_changes_while_a_board_is_made_whole_wins(partition: Partition) -> None:
+    await partition.worker.settle()
+    await partition.restart()
+    board = partition.live.program(TENANT).boards["best"]
+    tallies = partition.book.tallies
+
+    async def slowly(tenant: str, metric: str, period: str) -> AsyncIterator[list[TallyRow]]:
+        if partition.worker.position == 3:
+            await partition.feed([rules(ASCENDING, "second"), one("4", actor="dan", value=1)])
+            while partition.worker.position < 5:
+                await partition.one_turn()
+        async for rows in tallies(tenant, metric, period):
+            yield rows
+
+    partition.book.tallies = slowly
+    await partition.live.ensure_board(TENANT, board, "all")
+    await partition.caught_up()
+    assert [row[1] for row in await ensured(partition)] == ["dan", "ann", "bob"]
+
+
+async def test_a_period_that_nobody_counted_in_is_not_kept_in_mind(partition: Partition) -> None:
+    live = partition.worker.publisher.live()
+    board = partition.live.program(TENANT).boards["best"]
+    for day in range(1, 29):
+        await partition.live.ensure_board(TENANT, board, f"1999-01-{day:02}")
+    assert partition.worker.publisher.live() == live
+
+
+async def test_what_changes_between_publishing_and_settling_is_settled_and_shown(partition: Partition) -> None:
+    publish = partition.worker.publisher.publish
+
+    async def and_then_something_happens() -> None:
+        await publish()
+        partition.worker.publisher.publish = publish  # type: ignore[method-assign]
+        await partition.feed([one("9", actor="ann", value=100)])
+        while partition.worker.position < 4:
+            await partition.one_turn()
+
+    partition.worker.publisher.publish = and_then_something_happens  # type: ignore[method-assign]
+    await partition.worker.settle()
+    assert partition.tally("points", "ann") == 105
+    await partition.caught_up()
+    assert (await shown(partition))[0] == (1, "ann", (105, 0))

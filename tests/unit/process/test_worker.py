@@ -1,0 +1,330 @@
+"""The worker at its edges: settlements that fail, are given up or meet half a record; logs that do not fit."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline.partition import NEVER_S, Partition, event, program, record
+
+from accrue.book.base import TallyRow
+from accrue.book.sqlite import SqliteBook
+from accrue.errors import Corrupt, Fenced, Unavailable
+from accrue.log.memory import MemoryLog
+from accrue.process.outcome import NAMES
+
+NOW_US = 1_774_569_600_000_000
+RULES = '[metrics.points]\n[[rules]]\non = "a"\ngive = [{ to = "actor", metric = "points", amount = "value" }]\n'
+
+
+def one(id: str, *, actor: str = "ann", value: Any = 1) -> bytes:
+    return record([event("a", id, actor=actor, value=value)], times_us=[NOW_US], log_time_us=NOW_US)
+
+
+START = record([program(RULES)], times_us=[NOW_US], log_time_us=NOW_US)
+
+
+async def test_what_a_failed_settlement_held_is_in_the_next_one(tmp_path: Path) -> None:
+    async with Partition(tmp_path, faults=["before", "before"]) as partition:
+        await partition.feed([START, one("1"), one("2", actor="bob", value="x")])
+        await partition.caught_up()
+        with pytest.raises(Unavailable):
+            await partition.worker.settle()
+        await partition.feed([one("3", value=10), one("4", actor="cat")])
+        await partition.caught_up()
+        with pytest.raises(Unavailable):
+            await partition.worker.settle()
+        assert partition.worker.status().dirty_rows > 0
+        assert partition.rows("tallies") == []
+
+        await partition.worker.settle()
+
+        assert partition.worker.status().dirty_rows == 0
+        assert (partition.tally("points", "ann"), partition.tally("points", "cat")) == (11, 1)
+        assert len(partition.rows("failed_events")) == 1
+        assert [segment async for segment in partition.book.segments(0)][-1].last == 5
+        assert partition.worker.status().settlements == 1
+
+
+async def test_what_changes_while_the_book_writes_is_in_the_next_settlement(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, one("1")])
+        await partition.caught_up()
+
+        async def meanwhile() -> None:
+            await partition.feed([one("2", value=10), one("3", actor="bob", value="x")])
+            await partition.caught_up()
+
+        partition.book.while_settling = meanwhile
+        await partition.worker.settle()
+        partition.book.while_settling = None
+        assert partition.tally("points", "ann") == 1
+        assert partition.rows("failed_events") == []
+
+        await partition.worker.settle()
+        assert partition.tally("points", "ann") == 11
+        assert len(partition.rows("failed_events")) == 1
+
+
+async def test_nothing_new_is_no_settlement(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START])
+        await partition.caught_up()
+        await partition.worker.settle()
+        await partition.worker.settle()
+        assert partition.worker.status().settlements == 1
+
+
+async def test_settlements_asked_for_at_once_follow_each_other(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, one("1")])
+        await partition.caught_up()
+        await asyncio.gather(*(partition.worker.settle() for _ in range(5)))
+        assert partition.worker.status().settlements == 1
+        assert partition.tally("points", "ann") == 1
+
+
+async def test_who_gives_up_waiting_for_a_settlement_spoils_nothing(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, one("1")])
+        await partition.caught_up()
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slowly() -> None:
+            begun.set()
+            await go_on.wait()
+
+        partition.book.while_settling = slowly
+        asking = asyncio.create_task(partition.worker.settle())
+        await begun.wait()
+        asking.cancel()
+        await partition.feed([one("2", value=10)])
+        await partition.caught_up()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        partition.book.while_settling = None
+
+        assert partition.worker.checkpoint.position == 2
+        await partition.worker.settle()
+        assert partition.tally("points", "ann") == 11
+
+
+async def test_a_settlement_given_up_while_it_is_put_together_keeps_everything_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accrue.process.settle.SLICE_ROWS", 1)
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, *(one(f"{n}", actor=f"user-{n}", value=n) for n in range(1, 30))])
+        await partition.caught_up()
+        asking = asyncio.create_task(partition.worker.settle())
+        state = partition.worker.world.tenants["t"]
+        while not state.settling:
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await partition.feed([one("more", actor="user-1", value=100)])
+        await partition.caught_up()
+
+        await partition.worker.settle()
+
+        found = {row[3]: row[4] for row in partition.rows("tallies")}
+        assert found == {**{f"user-{n}": n for n in range(1, 30)}, "user-1": 101}
+
+
+async def test_half_a_record_is_never_settled(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, one("1")])
+        await partition.caught_up()
+        fold = partition.worker._fold
+        apply = fold.apply
+
+        async def fails_at_the_end(position: int, folded: Any) -> bytes:
+            await apply(position, folded)
+            raise RuntimeError("a defect")
+
+        fold.apply = fails_at_the_end  # type: ignore[method-assign]
+        await partition.feed([one("2", value=10)])
+        with pytest.raises(Unavailable, match="stopped"):
+            await partition.caught_up()
+        with pytest.raises(Unavailable, match="in the middle of a record"):
+            await partition.worker.settle()
+        assert partition.worker.status().failing == "a defect"
+
+        await partition.restart()
+        await partition.caught_up()
+        await partition.worker.settle()
+        assert partition.tally("points", "ann") == 11
+
+
+async def test_a_worker_that_lost_its_partition_stops_and_writes_nothing(tmp_path: Path) -> None:
+    async with Partition(tmp_path, settle_interval_s=0.001) as partition:
+        await partition.book.claim(0, owner="another", log_identity="log")
+        await partition.feed([START, one("1")])
+        with pytest.raises(Fenced):
+            await partition.running
+        assert partition.rows("tallies") == []
+        with pytest.raises(Unavailable, match="has stopped"):
+            await partition.worker.applied(99, timeout_s=1)
+
+
+async def test_applied_waits_and_gives_up_in_time(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        with pytest.raises(Unavailable, match="Position 1 is not applied yet; the boards are at 0"):
+            await partition.worker.applied(1, timeout_s=0.001)
+        waiting = asyncio.create_task(partition.worker.applied(2, timeout_s=20))
+        await partition.feed([START, one("1")])
+        await waiting
+        assert partition.worker.position == 2
+
+
+async def test_the_outcomes_of_a_record_are_remembered_event_by_event(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        events = [
+            event("a", "1", actor="ann", value=1),
+            event("a", "1", actor="ann", value=1),
+            event("a", "1", actor="ann", value=2),
+            event("a", "2", actor="ann"),
+            event("b", "3"),
+            event("accrue.nonsense", "4"),
+        ]
+        await partition.feed([START, record(events, times_us=[NOW_US] * 6, log_time_us=NOW_US)])
+        await partition.caught_up()
+        outcomes = partition.worker.outcomes(2)
+        assert outcomes is not None
+        names = [NAMES[outcome] for outcome in outcomes]
+        assert names == ["applied", "repeated", "conflicting", "failed", "unmatched", "unmatched"]
+        assert partition.worker.outcomes(3) is None
+
+
+async def test_events_before_there_is_a_program_are_unmatched(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([one("1"), START, one("2")])
+        await partition.caught_up()
+        await partition.worker.settle()
+        assert partition.tally("points", "ann") == 1
+        assert partition.worker.status().events["t"].unmatched == 1
+
+
+async def test_the_fold_holds_back_at_twice_the_dirty_limit_until_a_settlement_made_room(tmp_path: Path) -> None:
+    async with Partition(tmp_path, settle_dirty_rows=3, faults=["before"]) as partition:
+        settled_at: list[int] = []
+
+        async def noted() -> None:
+            settled_at.append(partition.worker.position)
+
+        partition.book.while_settling = noted
+        await partition.feed([START, *(one(f"{n}", actor=f"user-{n}") for n in range(40))])
+        await partition.caught_up()
+        assert len(settled_at) >= 4  # nobody asked and the interval is an hour: the limit did
+        assert max(after - before for before, after in zip([0, *settled_at], settled_at, strict=False)) <= 3 * 3
+        await partition.worker.settle()
+        assert len(partition.rows("tallies")) == 40
+
+
+async def test_an_older_log_is_refused(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, one("1")])
+        await partition.caught_up()
+        await partition.worker.settle()
+        await partition.stop()
+        partition.log = MemoryLog(identity="log")
+        await partition.feed([START])
+        with pytest.raises(Corrupt, match="ends at 1, but 2 is settled already"):
+            await partition.begin()
+        await partition.book.close()
+        partition.log = MemoryLog(identity="log")
+        await partition.feed([START, one("1")])
+        await partition.begin()
+        assert partition.tally("points", "ann") == 1
+
+
+async def test_a_log_that_is_another_one_is_refused(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START])
+        await partition.caught_up()
+        await partition.worker.settle()
+        await partition.stop()
+        own, partition.log = partition.log, MemoryLog(identity="another")
+        await partition.feed([START])
+        with pytest.raises(Corrupt, match="another"):
+            await partition.begin()
+        await partition.book.close()
+        partition.log = own
+        await partition.begin()
+
+
+async def test_a_log_that_begins_past_the_checkpoint_is_refused(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, one("1"), one("2")])
+        await partition.caught_up()
+        await partition.stop()
+        await partition.log.trim(0, up_to=2)
+        await partition.begin()
+        with pytest.raises(Corrupt, match="begins after position 2"):
+            await partition.running
+        assert partition.rows("tallies") == []
+
+
+async def test_a_damaged_record_stops_the_worker_and_is_not_passed_over(tmp_path: Path) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, b"rubbish", one("1")])
+        with pytest.raises(Corrupt, match="cannot be read"):
+            await partition.running
+        assert partition.worker.position == 1
+
+
+async def test_memory_forgets_only_what_the_book_has(tmp_path: Path) -> None:
+    async with Partition(tmp_path, entries_in_memory_max=1) as partition:
+        await partition.feed([START, *(one(f"{n}", actor=f"user-{n % 10}") for n in range(30))])
+        await partition.caught_up()
+        await partition.worker.settle()
+        await partition.feed([one("x", actor="user-1")])
+        await partition.caught_up()
+        await partition.worker.settle()
+        assert partition.worker.status().entries_in_memory == 1
+        await partition.feed([one("y", actor="user-2")])
+        await partition.caught_up()
+        cells = await partition.live.cells("t", "user-3", ["all"])
+        assert list(cells.values()) == [3]
+        await partition.worker.settle()
+        assert [partition.tally("points", f"user-{n}") for n in (1, 2, 3)] == [4, 4, 3]
+
+
+async def test_the_book_is_asked_again_while_it_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accrue.process.patience.RETRY_S", 0.0)
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, one("1")])
+        await partition.caught_up()
+        await partition.worker.settle()
+        await partition.restart()
+        load, failures = partition.book.load, [Unavailable("away"), Unavailable("still away")]
+
+        async def away(*arguments: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return await load(*arguments)
+
+        partition.book.load = away
+        await partition.feed([one("2", value=10)])
+        await partition.caught_up()
+        await partition.worker.settle()
+        assert partition.tally("points", "ann") == 11
+
+
+async def test_starting_reads_no_more_than_the_book_and_changes_nothing(tmp_path: Path) -> None:
+    async with Partition(tmp_path, settle_interval_s=NEVER_S) as partition:
+        await partition.feed([START, one("1")])
+        await partition.caught_up()
+        await partition.worker.settle()
+        before = partition.digest()
+        for _ in range(3):
+            await partition.restart()
+        assert partition.digest() == before
+        book = await SqliteBook.open(tmp_path / "book.db")
+        rows = [row async for batch in book.tallies("t", "points", "all") for row in batch]
+        await book.close()
+        assert [(row.subject, row.value) for row in rows if isinstance(row, TallyRow)] == [("ann", 1)]
