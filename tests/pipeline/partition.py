@@ -123,9 +123,11 @@ class Partition:
         """Everything in the log is folded and on the boards."""
         await self.worker.applied(await self.log.end(0), timeout_s=20)
 
-    async def one_turn(self) -> None:
-        """Let everything else go on for a turn of the event loop."""
-        await asyncio.sleep(0)
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Let everything else go on, turn by turn of the event loop, until something holds."""
+        async with asyncio.timeout(20):
+            while not holds():  # noqa: ASYNC110 - what is waited for is inside the worker, which tells nobody
+                await asyncio.sleep(0)
 
     async def settle(self) -> None:
         """Settle until it succeeds."""

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from pipeline.partition import TENANT, Partition, event, program, record
 
 from accrue.boards.base import BoardKey
 from accrue.core.ranking import Style
 from accrue.core.record import EVENTS_PER_RECORD_MAX
 from accrue.errors import AccrueError, Fenced
 from accrue.process.world import Memory
+from pipeline.partition import TENANT, Partition, event, program, record
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -316,7 +316,7 @@ async def compared(log: Log, plan: Sequence[str] = (), **options: Any) -> None:
 
 
 some_examples = settings(
-    max_examples=8,
+    max_examples=12,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

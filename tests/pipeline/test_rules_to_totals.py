@@ -48,7 +48,9 @@ when = "points >= 10"
 
 
 @asynccontextmanager
-async def engine(folder: Path, text: str = RULES, *, clock: ManualClock | None = None, **others: str) -> AsyncIterator[Accrue]:
+async def engine(
+    folder: Path, text: str = RULES, *, clock: ManualClock | None = None, **others: str
+) -> AsyncIterator[Accrue]:
     files = {}
     for tenant, rules in {"default": text, **others}.items():
         files[tenant] = folder / f"{tenant}.toml"

@@ -99,6 +99,8 @@ def _checked(line: bytes, index: int, terms: Terms) -> _Good:
             raise Rejected("An event needs an id, or its request an Idempotency-Key.", field="$.id")
         id = f"{terms.idempotency_key}:{index}"
         line = with_id(line, id)
+    if id.startswith(SYSTEM_PREFIX):
+        raise Rejected(f"Ids beginning with {SYSTEM_PREFIX!r} are the engine's own.", field="$.id")
     time_us, clamped = _time_us(event, terms.now_us)
     agent = event.data.get("user_agent") if event.data else None
     crawler = is_crawler(agent) if isinstance(agent, str) else None

@@ -22,7 +22,7 @@ from accrue.ingest.accept import Acceptor, Form, Receipt
 from accrue.ingest.checked import EventResult
 from accrue.web.address import query_of
 from accrue.web.body import Receive, Scope, Send, is_json, media_type, read_body
-from accrue.web.problems import Answer, Headers, Malformed, answer_of
+from accrue.web.problems import Answer, Malformed, answer_of
 from accrue.web.traffic import Request, Traffic
 
 PATH = "/v1/events"
@@ -58,6 +58,7 @@ class EventsRoute:
         self._outcomes = outcomes
         self._clock = clock
         self._traffic = traffic
+        self._requests = traffic.requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -66,7 +67,7 @@ class EventsRoute:
             status, headers, body = answer_of(error, where=f"POST {PATH}")
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._traffic.requests[Request("POST", PATH, status)] += 1
+        self._requests[_ACCEPTED if status == 202 else Request("POST", PATH, status)] += 1
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         began_s = self._clock.monotonic_s()
@@ -122,14 +123,14 @@ def tenant_in(headers: Mapping[bytes, bytes]) -> str:
     return name.decode("utf-8", "replace") if name else DEFAULT_TENANT
 
 
+_ACCEPTED = Request("POST", PATH, 202)
 _CONTENT_TYPE = (b"content-type", JSON.encode())
 _encoder = msgspec.json.Encoder()
 
 
 def _accepted(answer: Accepted) -> Answer:
     body = _encoder.encode(answer)
-    headers: Headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
-    return Answer(202, headers, body)
+    return 202, [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))], body
 
 
 def _form(headers: Mapping[bytes, bytes], body: bytes) -> Form:

@@ -137,7 +137,8 @@ def test_a_field_of_data_may_name_the_subject() -> None:
 def test_an_event_that_fails_leaves_nothing_behind(value: Any, data: dict[str, Any]) -> None:
     rules = Rules(
         METRICS
-        + '[[rules]]\nname = "n"\nonce = ["actor"]\non = "a"\nset = [{ on = "actor", attribute = "k", value = "data.x" }]\n'
+        + '[[rules]]\nname = "n"\nonce = ["actor"]\non = "a"\n'
+        + 'set = [{ on = "actor", attribute = "k", value = "data.x" }]\n'
         + rule('{ to = "actor", metric = "points", amount = 5 }', 'when = "data.x != 9"')
         + rule('{ to = "owner", metric = "points", amount = "value / data.x" }', 'when = "data.x != 9"')
         + rule('{ to = "actor", metric = "points", amount = "value" }', 'when = "data.x != 9"')
@@ -190,7 +191,8 @@ def test_a_cap_of_a_named_range_counts_only_inside_it() -> None:
         METRICS
         + rule(POINTS, 'cap = "c"')
         + "[caps.c]\nmetric = 'points'\nlimit = 2\nper = 'cup'\n"
-        + "[ranges.cup]\none = { from = 2024-10-05, to = 2024-10-06 }\n[boards.b]\nmetric = 'points'\nperiods = ['cup']\n"
+        + "[ranges.cup]\none = { from = 2024-10-05, to = 2024-10-06 }\n"
+        + "[boards.b]\nmetric = 'points'\nperiods = ['cup']\n"
     )
     rules.send("a", actor="ann", value=5)
     rules.send("a", actor="ann", value=5, day=1)
@@ -284,7 +286,9 @@ def test_a_revocable_badge_goes_and_comes_back() -> None:
     assert held == [(1, False), (2, True), (2, True), (4, False)]
 
 
-VIEWED = rule('{ to = "object", metric = "views" }', 'set = [{ on = "object", attribute = "kind", value = "data.kind" }]')
+VIEWED = rule(
+    '{ to = "object", metric = "views" }', 'set = [{ on = "object", attribute = "kind", value = "data.kind" }]'
+)
 
 
 def test_a_badge_of_objects_goes_to_the_owner_once_an_object() -> None:
@@ -388,7 +392,7 @@ def test_names_from_a_program_never_become_code() -> None:
     nasty = 'x = __import__(\\"os\\") \\\\ # {}'
     text = METRICS + rule(POINTS, f'name = "{nasty}"\nonce = ["actor"]\ncap = "{nasty}"')
     text += f"[caps.\"{nasty}\"]\nmetric = 'points'\nlimit = 3\n"
-    text += f"[badges.\"{nasty}\"]\ndays = 1\nlevels = {{ \"{nasty}\" = 'points >= 1' }}\n"
+    text += f'[badges."{nasty}"]\ndays = 1\nlevels = {{ "{nasty}" = \'points >= 1\' }}\n'
     rules = Rules(text)
     rules.send("a", actor="ann", value=9)
     assert rules.tally("points", "ann") == 3

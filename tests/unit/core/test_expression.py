@@ -156,8 +156,9 @@ def test_paths_and_tables_are_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "constant"), [("5", "5"), ("-5", "-5"), ("1_0.5", "10.5"), ("-1e-7", "-1e-7"), ("5 + 1", None), ("true", None)]
-)  # fmt: skip
+    ("text", "constant"),
+    [("5", "5"), ("-5", "-5"), ("1_0.5", "10.5"), ("-1e-7", "-1e-7"), ("5 + 1", None), ("true", None)],
+)
 def test_a_plain_number_is_known_as_a_constant(text: str, constant: str | None) -> None:
     assert parse(text).constant() == constant
 
@@ -167,10 +168,8 @@ def test_the_nearest_word_is_named_only_when_it_is_near() -> None:
     assert nearest("zzz", ["points", "views"]) == ""
 
 
-words = st.sampled_from(
-    ["x", "data.y", "1", "0.5", "'a'", "true", "(", ")", "[", "]", ",", "+", "-", "*", "/", "//", "%", "<", ">=", "=="]
-    + ["and", "or", "not ", "in", " if ", " else ", "min(", "len(", "lookup('ranks',", "is", ".", "null", "0x1", "\n"]
-)
+WORDS = "x data.y 1 0.5 'a' true null 0x1 . ( ) [ ] , + - * / // % < >= == and or not in is if else min( len("
+words = st.sampled_from([f" {word} " for word in WORDS.split()] + ["lookup('ranks',", "\n"])
 
 
 @settings(max_examples=400, deadline=None)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accrue.core.decide import Decider
-from accrue.core.program import Program, ProgramError
+from accrue.core.program import Problem, Program, ProgramError
 from accrue.core.reader import read
 
 DESIGN = """\
@@ -178,7 +178,10 @@ GIVE = 'give = [{ to = "actor", metric = "points" }]\n'
         (RULE + "give = [{ to = 'data.', metric = 'points' }]", "6: to is actor"),
         (RULE + "give = [{ to = 'actor', metric = 'ponts' }]", "6: there is no metric 'ponts', did you mean 'points'?"),
         (RULE + "give = [{ to = 'actor' }]", "6: metric is missing"),
-        (RULE + "give = [{ to = 'actor', metric = 'views' }]", "6: the metric 'views' is given to users and to objects"),
+        (
+            RULE + "give = [{ to = 'actor', metric = 'views' }]",
+            "6: the metric 'views' is given to users and to objects",
+        ),
         (RULE + "give = [{ to = 'actor', metric = 'points', mod = 'set' }]", "6: there is no key 'mod' here, did you"),
         (RULE + "give = [{ to = 'actor', metric = 'points', mode = 'sat' }]", "did you mean 'set'?"),
         (RULE + "set = [{ on = 'object', attribute = 'points', value = '1' }]", "6: 'points' is a metric already"),
@@ -244,16 +247,22 @@ def test_a_program_that_is_too_large_is_refused() -> None:
 
 FRAGMENTS = [*DESIGN.splitlines(), "5", "x = 1", "[[rules]]", "on = 'a'", "[rules]", "metrics = 5", GIVE.strip()]
 FRAGMENTS += ["when = ''", "limit = -0.0", "per = 'all'", "cap = {}", "[caps]", "[caps.x]", "give = [[]]", "set = {}"]
-FRAGMENTS += ["[boards.daily_points]", "order = [[]]", "[lookups.a]", "keep = { all = 1 }", "[ranges.comments]", "to = 1"]
+FRAGMENTS += [
+    "[boards.daily_points]",
+    "order = [[]]",
+    "[lookups.a]",
+    "keep = { all = 1 }",
+    "[ranges.comments]",
+    "to = 1",
+]
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("\n".join))
 def test_any_text_is_refused_with_its_lines_or_can_be_compiled(text: str) -> None:
+    problems: list[Problem] = []
     try:
-        program = read(text)
+        compile_all(read(text))
     except ProgramError as refused:
-        assert refused.problems
-        assert all(1 <= problem.line <= text.count("\n") + 1 for problem in refused.problems)
-        return
-    compile_all(program)
+        problems = refused.problems
+    assert all(1 <= problem.line <= text.count("\n") + 1 for problem in problems)

@@ -485,3 +485,13 @@ def test_no_bytes_make_anything_but_an_answer(body: bytes) -> None:
 
 def test_giving_an_id_replaces_the_one_that_is_there() -> None:
     assert with_id(b'{ "type":"x", "id":"old", "value":1.0 }', "new") == b'{"id":"new","type":"x","value":1.0}'
+
+
+@pytest.mark.parametrize("id", ["accrue.close:2026-11-21", "accrue.imported:x:1"])
+def test_an_id_of_the_engines_own_is_refused(id: str) -> None:
+    """Else whoever sends it first could keep a period from being closed."""
+    body = b'{"id": "%s", "type": "a"}\n{"id": "fine", "type": "a"}' % id.encode()
+
+    checked = check_ndjson(body, tenant="t", now_us=0)
+
+    assert [(result.status, result.field) for result in checked.results] == [("rejected", "$.id"), ("accepted", None)]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline.partition import TENANT, Partition, event, program, record
 
 from accrue.boards.base import BoardKey
 from accrue.book.base import TallyRow
+from pipeline.partition import TENANT, Partition, event, program, record
 
 NOW_US = 1_774_569_600_000_000
 RULES = """
@@ -102,8 +102,7 @@ async def test_a_program_that_changes_while_a_board_is_made_whole_wins(partition
     async def slowly(tenant: str, metric: str, period: str) -> AsyncIterator[list[TallyRow]]:
         if partition.worker.position == 3:
             await partition.feed([rules(ASCENDING, "second"), one("4", actor="dan", value=1)])
-            while partition.worker.position < 5:
-                await partition.one_turn()
+            await partition.until(lambda: partition.worker.position == 5)
         async for rows in tallies(tenant, metric, period):
             yield rows
 
@@ -128,8 +127,7 @@ async def test_what_changes_between_publishing_and_settling_is_settled_and_shown
         await publish()
         partition.worker.publisher.publish = publish  # type: ignore[method-assign]
         await partition.feed([one("9", actor="ann", value=100)])
-        while partition.worker.position < 4:
-            await partition.one_turn()
+        await partition.until(lambda: partition.worker.position == 4)
 
     partition.worker.publisher.publish = and_then_something_happens  # type: ignore[method-assign]
     await partition.worker.settle()

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline.partition import NEVER_S, Partition, event, program, record
 
 from accrue.book.base import TallyRow
 from accrue.book.sqlite import SqliteBook
 from accrue.errors import Corrupt, Fenced, Unavailable
 from accrue.log.memory import MemoryLog
 from accrue.process.outcome import NAMES
+from pipeline.partition import NEVER_S, Partition, event, program, record
 
 NOW_US = 1_774_569_600_000_000
 RULES = '[metrics.points]\n[[rules]]\non = "a"\ngive = [{ to = "actor", metric = "points", amount = "value" }]\n'
@@ -121,8 +121,7 @@ async def test_a_settlement_given_up_while_it_is_put_together_keeps_everything_d
         await partition.caught_up()
         asking = asyncio.create_task(partition.worker.settle())
         state = partition.worker.world.tenants["t"]
-        while not state.settling:
-            await asyncio.sleep(0)
+        await partition.until(lambda: bool(state.settling))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -209,7 +208,10 @@ async def test_events_before_there_is_a_program_are_unmatched(tmp_path: Path) ->
         assert partition.worker.status().events["t"].unmatched == 1
 
 
-async def test_the_fold_holds_back_at_twice_the_dirty_limit_until_a_settlement_made_room(tmp_path: Path) -> None:
+async def test_the_fold_holds_back_at_twice_the_dirty_limit_until_a_settlement_made_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accrue.process.worker.RETRY_S", 0.0)
     async with Partition(tmp_path, settle_dirty_rows=3, faults=["before"]) as partition:
         settled_at: list[int] = []
 
