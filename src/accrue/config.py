@@ -62,6 +62,7 @@ class ProcessConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     settle_archive_bytes: Positive = 64 << 20
     entries_in_memory_max: Positive = 5_000_000
     repeat_window_h: Seconds = 24.0
+    once_window_h: Seconds = 960.0
     repeat_size_bytes_max: Positive = 512 << 20
     close_grace_min: Seconds = 60.0
 

@@ -78,6 +78,7 @@ async def running(config: Config, clock: Clock) -> AsyncIterator[Parts]:
             partition=PARTITION,
             memory=Memory(
                 repeat_window_us=round(settings.repeat_window_h * HOUR_US),
+                once_window_us=round(settings.once_window_h * HOUR_US),
                 size_bytes_max=settings.repeat_size_bytes_max,
             ),
             limits=Limits(

@@ -43,7 +43,6 @@ class Program(Struct, frozen=True, kw_only=True):
 
     text: str
     calendar: Calendar
-    once_window_us: int | None
     metrics: Mapping[str, Metric]
     attributes: Mapping[str, str]
     rules: tuple[Rule, ...]

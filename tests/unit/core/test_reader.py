@@ -125,7 +125,6 @@ GIVE = 'give = [{ to = "actor", metric = "points" }]\n'
         ("[metric.points]", "1: there is no section 'metric' here, did you mean 'metrics'?"),
         ('[tenant]\ntimezon = "UTC"', "2: there is no setting 'timezon' here, did you mean 'timezone'?"),
         ('[tenant]\ntimezone = "Europe/Pariss"', "2: "),
-        ('[tenant]\nonce_window = "3"', "2: once_window is a duration"),
         ("tenant = 5", "1: [tenant] is a table"),
         ("metrics = 5", "1: [metrics] is a table"),
         ("rules = 5", "1: write each rule as [[rules]]"),

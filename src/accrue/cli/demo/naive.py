@@ -10,7 +10,6 @@ It also counts the rows that the usual design would have written: one UPDATE for
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 from accrue.cli.demo.community import Happening
@@ -162,10 +161,6 @@ class Naive:
             current = current + 1 if last is not None and day - last == timedelta(days=1) else 1
             longest, last = max(longest, current), day
         return current, longest, last
-
-    def days_of(self, user: str) -> Iterator[date]:
-        """The days on which a user earned points."""
-        return (day for who, day in list(self.points_of_day) if who == user)
 
 
 class Seen:

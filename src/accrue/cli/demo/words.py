@@ -36,8 +36,8 @@ BROWSERS = (
 
 CRAWLERS = (
     "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
-    "Mozilla/5.0 (compatible; YandexBot/3.0; +http://yandex.com/bots)",
-    "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)",
-    "DuckDuckBot/1.1; (+http://duckduckgo.com/duckduckbot.html)",
+    "Googlebot-Image/1.0",
+    "Mediapartners-Google",
+    "Twitterbot/1.0",
+    "WhatsApp/2.23.20.0",
 )

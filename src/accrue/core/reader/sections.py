@@ -1,37 +1,33 @@
-"""From the TOML of a rules file to a `Program`. Every problem is found, each with its line and the nearest word.
+"""The sections of a program, in the order they are read.
 
-The order matters: metrics, attributes and streaks give the names that conditions may use, so they are read first;
-what a metric is kept for (users or objects, which periods) follows from where the rest uses it.
+Metrics, attributes and streaks give the names that conditions may use, so they come first; what a metric is kept for
+(users or objects, which periods) follows from where the rest uses it, so it is put together last.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from accrue.core import expression, period
-from accrue.core.arithmetic import CONTEXT
+from accrue.core import period
 from accrue.core.event import MAGNITUDE_MAX
-from accrue.core.expression import Expression, ExpressionError, Path, nearest
-from accrue.core.meaning import ROLES, Meaning, Names, TallyOf
-from accrue.core.program import TEXT_SIZE_BYTES_MAX, Problem, Program, ProgramError
+from accrue.core.expression import Expression, nearest
+from accrue.core.meaning import Names, TallyOf
+from accrue.core.program import Program
+from accrue.core.reader.parts import Parts, is_in_bounds
+from accrue.core.reader.plain import NAME_CHARACTERS_MAX, dicts, is_printable, rows_of
 from accrue.core.rule import Badge, Board, Cap, Give, Kind, Metric, OrderKey, Rule, SetAttribute, Streak
-from accrue.core.source_lines import SourceLines
 from accrue.errors import Misconfigured
 
 SCALE_MAX = 9
 CURRENCY_SCALE = 6
 RULES_MAX = 1_000
-NAME_CHARACTERS_MAX = 64
-HOUR_US = 3_600_000_000
-UNITS_US = {"h": HOUR_US, "d": 24 * HOUR_US, "w": 7 * 24 * HOUR_US}
 
 SECTIONS = ("tenant", "ranges", "lookups", "metrics", "rules", "caps", "boards", "badges", "streaks")
-TENANT_KEYS = ("timezone", "once_window")
+TENANT_KEYS = ("timezone",)
 METRIC_KEYS = ("scale", "initial", "min", "currency", "of", "periods")
 RULE_KEYS = ("name", "on", "when", "once", "give", "set", "cap")
 GIVE_KEYS = ("to", "metric", "amount", "when", "mode")
@@ -42,31 +38,8 @@ BADGE_KEYS = ("subject", "when", "levels", "once", "days", "revocable")
 STREAK_KEYS = ("on", "every", "to", "when", "breaks_when")
 
 
-def read(text: str, *, file: str = "program") -> Program:
-    """The program that `text` says. Raises `ProgramError` with every problem."""
-    if len(text.encode()) > TEXT_SIZE_BYTES_MAX:
-        raise ProgramError([Problem(1, f"a program has at most {TEXT_SIZE_BYTES_MAX} bytes")], file=file)
-    try:
-        document = tomllib.loads(text, parse_float=Decimal)
-    except (ValueError, RecursionError, InvalidOperation) as error:  # what is no TOML, too deep or a number too long
-        line = getattr(error, "lineno", None) or _line_in(str(error))
-        raise ProgramError([Problem(line, f"not TOML: {error}")], file=file) from None
-    reader = _Reader(text, document)
-    program = reader.program()
-    if reader.problems or program is None:
-        raise ProgramError(reader.problems, file=file)
-    return program
-
-
-class _Reader:
-    """Reads one document. Problems are collected; what could not be read is left out of the result."""
-
-    def __init__(self, text: str, document: dict[str, Any]) -> None:
-        self.problems: list[Problem] = []
-        self._text = text
-        self._document = document
-        self._lines = SourceLines(text)
-        self._at: tuple[str | int, ...] = ()
+class Sections(Parts):
+    """Reads a whole document."""
 
     def program(self) -> Program | None:
         self._known(self._document, SECTIONS, "section")
@@ -78,7 +51,6 @@ class _Reader:
         if calendar is None:
             return None
         self._periods = (*period.KINDS, *ranges)
-        once_window_us = self._duration(tenant, "once_window")
         kinds = self._kinds()
         self._names = Names(
             metrics={name: kinds.get(name, "user") for name in self._table("metrics")},
@@ -101,7 +73,6 @@ class _Reader:
         return Program(
             text=self._text,
             calendar=calendar,
-            once_window_us=once_window_us,
             metrics=metrics,
             attributes=self._names.attributes,
             rules=rules,
@@ -112,19 +83,6 @@ class _Reader:
             tables=tables,
             names=self._names,
         )
-
-    # --- sections, in the order they are read ---------------------------------------------------------------
-
-    def _calendar(self, timezone: str, ranges: dict[str, list[period.NamedRange]]) -> period.Calendar | None:
-        calendar = None
-        for kind, named in [("", []), *ranges.items()]:  # one kind of ranges after the other, to know whose fault it is
-            try:
-                calendar = period.Calendar(timezone, {kind: named} if kind else {})
-            except Misconfigured as error:
-                self._at = ("ranges", kind) if kind else ("tenant",)
-                self._problem(error.detail, None if kind else "timezone")
-                return None
-        return period.Calendar(timezone, ranges) if ranges else calendar
 
     def _ranges(self) -> dict[str, list[period.NamedRange]]:
         ranges: dict[str, list[period.NamedRange]] = {}
@@ -157,7 +115,7 @@ class _Reader:
             self._document.get("rules", []) if isinstance(self._document.get("rules"), list) else []
         ):
             self._at = ("rules", index)
-            for give in _dicts(rule, "give"):
+            for give in dicts(rule, "give"):
                 metric, to = give.get("metric"), give.get("to")
                 if isinstance(metric, str) and isinstance(to, str) and to.startswith("data.") and metric in kinds:
                     continue  # a field of data may name a user or an object: the metric's `of` says which
@@ -174,7 +132,7 @@ class _Reader:
         kinds: dict[str, Kind] = {}
         for index, rule in enumerate(self._list("rules")):
             self._at = ("rules", index)
-            for item in _dicts(rule, "set"):
+            for item in dicts(rule, "set"):
                 name, kind = item.get("attribute"), "object" if item.get("on") == "object" else "user"
                 if not isinstance(name, str):
                     continue
@@ -194,12 +152,22 @@ class _Reader:
             for key, value in entries.items():
                 if not isinstance(value, (bool, int, Decimal, str)):
                     self._problem(f"{key!r} must be a number, a text, true or false", key)
-                elif isinstance(value, (int, Decimal)) and not _in_bounds(value):
+                elif isinstance(value, (int, Decimal)) and not is_in_bounds(value):
                     self._problem(f"{key!r} is no number within +-{MAGNITUDE_MAX}", key)
                 elif isinstance(value, str) and "\0" in value:
                     self._problem(f"{key!r} holds the character U+0000", key)
             tables[name] = entries
         return tables
+
+    def _scale(self, name: str) -> int:
+        table = self._table("metrics").get(name)
+        table = table if isinstance(table, dict) else {}
+        scale = table.get("scale", CURRENCY_SCALE if "currency" in table else 0)
+        if type(scale) is not int or not 0 <= scale <= SCALE_MAX:
+            self._at = ("metrics", name)
+            self._problem(f"scale is a number of decimal digits from 0 to {SCALE_MAX}", "scale")
+            return 0
+        return scale
 
     def _caps(self) -> Iterable[tuple[str, Cap]]:
         for name, table in self._tables_of("caps", CAP_KEYS):
@@ -238,15 +206,15 @@ class _Reader:
             gives = tuple(self._gives(table, cap))
             sets = tuple(self._sets(table))
             for key in ("give", "set"):
-                if key in table and _dicts(table, key) != _rows(table, key):
+                if key in table and dicts(table, key) != rows_of(table, key):
                     self._problem(f"{key} is a list of tables: {key} = [{{ ... }}]", key)
-            if not _dicts(table, "give") and not _dicts(table, "set"):
+            if not dicts(table, "give") and not dicts(table, "set"):
                 self._problem('a rule gives or sets something: give = [{ to = "actor", metric = "points" }]')
             when = self._expression(table, "when")
             yield Rule(name, on, when, once, gives, sets, cap.name if cap else None, line)
 
     def _gives(self, table: dict[str, Any], cap: Cap | None) -> Iterable[Give]:
-        for give in _dicts(table, "give"):
+        for give in dicts(table, "give"):
             self._known(give, GIVE_KEYS, "key", "give")
             to = self._to(give, "to")
             metric = self._metric(give, "metric", "give")
@@ -261,7 +229,7 @@ class _Reader:
                 yield Give(to, metric, amount, when, mode)  # type: ignore[arg-type]  # one of the four words
 
     def _sets(self, table: dict[str, Any]) -> Iterable[SetAttribute]:
-        for item in _dicts(table, "set"):
+        for item in dicts(table, "set"):
             self._known(item, SET_KEYS, "key", "set")
             to = self._to(item, "on")
             name = item.get("attribute")
@@ -338,7 +306,7 @@ class _Reader:
                 self._problem('levels is a table: levels = { bronze = "points >= 10" }', "levels")
                 continue
             for level, condition in written.items():
-                if not _printable(level) and "levels" in table:
+                if not is_printable(level) and "levels" in table:
                     self._problem(f"the name of a level is 1 to {NAME_CHARACTERS_MAX} printable characters", "levels")
                 key = "when" if "when" in table else "levels"
                 checked = self._parsed(condition, key, partial(self._names.in_badge, kind=kind))
@@ -381,213 +349,17 @@ class _Reader:
             kind = self._names.metrics[name]
             yield name, Metric(name, self._scales[name], initial, minimum, currency, kind, periods)
 
-    # --- parts ------------------------------------------------------------------------------------------------
-
-    def _scale(self, name: str) -> int:
-        table = self._table("metrics").get(name)
-        table = table if isinstance(table, dict) else {}
-        scale = table.get("scale", CURRENCY_SCALE if "currency" in table else 0)
-        if type(scale) is not int or not 0 <= scale <= SCALE_MAX:
-            self._at = ("metrics", name)
-            self._problem(f"scale is a number of decimal digits from 0 to {SCALE_MAX}", "scale")
-            return 0
-        return scale
-
-    def _amount(self, table: dict[str, Any], key: str, metric: str | None) -> int | None:
-        """A constant amount as a scaled integer."""
-        if key not in table or metric is None:
-            return None
-        value = table[key]
-        if type(value) not in (int, Decimal) or (isinstance(value, Decimal) and not value.is_finite()):
-            self._problem(f"{key} is a number", key)
-            return None
-        scaled = Decimal(value).scaleb(self._scales[metric], context=CONTEXT) if _in_bounds(value) else None
-        if scaled is None or scaled != int(scaled) or not _in_bounds(scaled):
-            self._problem(
-                f"{key} has more digits than the metric's scale ({self._scales[metric]}) or is too large", key
-            )
-            return None
-        return int(scaled)
-
-    def _types(self, table: dict[str, Any]) -> tuple[str, ...]:
-        on = table.get("on")
-        types = [on] if isinstance(on, str) else on
-        if not isinstance(types, list) or not types or not all(isinstance(t, str) and 0 < len(t) <= 64 for t in types):
-            self._problem('on names the event type or types: on = "comment.created"', "on")
-            return ()
-        if any(type.startswith("accrue.") for type in types):
-            self._problem("types beginning with accrue. are the engine's own", "on")
-        return tuple(dict.fromkeys(types))
-
-    def _once(self, table: dict[str, Any]) -> tuple[str, ...]:
-        once = table.get("once", [])
-        words = [*ROLES, *self._periods]
-        if not isinstance(once, list) or not all(isinstance(word, str) for word in once):
-            self._problem('once is a list: once = ["actor", "object", "day"]', "once")
-            return ()
-        for word in once:
-            if word not in words and not word.startswith("data."):
-                self._problem(f"once does not know {word!r}{nearest(word, words)}", "once")
-        return tuple(once)
-
-    def _cap(self, table: dict[str, Any], caps: Mapping[str, Cap]) -> Cap | None:
-        name = table.get("cap")
-        if name is None:
-            return None
-        if not isinstance(name, str) or name not in caps:
-            self._problem(f"there is no cap {name!r}{nearest(str(name), list(caps))}", "cap")
-            return None
-        return caps[name]
-
-    def _to(self, table: dict[str, Any], key: str, default: str | None = None) -> Path | None:
-        written = table.get(key, default)
-        if written in ROLES:
-            return (written,)
-        if isinstance(written, str) and written.startswith("data.") and all(written.split(".")):
-            return tuple(written.split("."))
-        hint = nearest(str(written), list(ROLES)) if written else ""
-        self._problem(
-            f"{key} is actor, object, owner or a field such as data.asker, not {written!r}{hint}",
-            "give" if key == "to" else "set",
-        )
-        return None
-
-    def _metric(self, table: dict[str, Any], key: str, at: str | None = None) -> str | None:
-        name = table.get(key)
-        if not isinstance(name, str) or name not in self._names.metrics:
-            hint = nearest(str(name), list(self._names.metrics))
-            self._problem(f"there is no metric {name!r}{hint}" if name else "metric is missing", at or key)
-            return None
-        return name
-
-    def _expression(self, table: dict[str, Any], key: str, default: str | None = None) -> Expression | None:
-        written = table.get(key, default)
-        return None if written is None else self._parsed(written, key, self._names.in_rule)
-
-    def _parsed(self, written: object, key: str, meaning: Callable[[Path], Meaning]) -> Expression | None:
-        """A checked expression whose every path means something; also notes which periods it reads."""
-        if type(written) in (int, Decimal):
-            written = str(written)
-        if type(written) is bool:
-            written = "true" if written else "false"
-        if not isinstance(written, str):
-            self._problem(f"{key} is an expression in quotes", key)
-            return None
-        try:
-            checked = expression.parse(written)
-            for path in sorted(checked.paths):
-                if path[0] in expression.CONSTANTS:
-                    continue
-                meant = meaning(path)
-                if isinstance(meant, TallyOf):
-                    self._uses[meant.metric].add(meant.period)
-            for name in sorted(checked.tables - self._tables):
-                raise ExpressionError(f"there is no look-up {name!r}{nearest(name, self._tables)}")
-        except ExpressionError as error:
-            self._problem(str(error), key)
-            return None
-        return checked
-
-    def _duration(self, table: dict[str, Any], key: str) -> int | None:
-        written = table.get(key)
-        if written is None:
-            return None
-        if isinstance(written, str) and written[:-1].isdigit() and written[-1:] in UNITS_US and int(written[:-1]) > 0:
-            return int(written[:-1]) * UNITS_US[written[-1]]
-        self._problem(f'{key} is a duration such as "36h", "30d" or "8w"', key)
-        return None
-
-    # --- plain TOML ---------------------------------------------------------------------------------------------
-
-    def _table(self, section: str) -> dict[str, Any]:
-        table = self._document.get(section, {})
-        if not isinstance(table, dict):
-            self._at = (section,)
-            if not any(problem.message.startswith(f"[{section}]") for problem in self.problems):
-                self._problem(f"[{section}] is a table")
-            return {}
-        return table
-
-    def _list(self, section: str) -> list[Any]:
-        rows = self._document.get(section, [])
-        if not isinstance(rows, list):
-            self._at = (section,)
-            if not any(problem.message.startswith("write each") for problem in self.problems):
-                self._problem("write each rule as [[rules]], with two brackets")
-            return []
-        return rows
-
-    def _tables_of(self, section: str, keys: tuple[str, ...]) -> Iterable[tuple[str, dict[str, Any]]]:
-        for name, table in self._table(section).items():
-            self._at = (section, name)
-            if not _printable(name):
-                self._problem(f"a name here is 1 to {NAME_CHARACTERS_MAX} printable characters, not {name!r}")
-            if not isinstance(table, dict):
-                self._problem(f"[{section}.{name}] is a table")
-                continue
-            self._known(table, keys, "key")
-            yield name, table
-            self._at = (section, name)
-
-    def _words(
-        self, table: dict[str, Any], key: str, default: list[str], known: tuple[str, ...], what: str
-    ) -> list[str]:
-        words = table.get(key, default)
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            self._problem(f"{key} is a list of words", key)
-            return default
-        for word in words:
-            if word not in known:
-                self._problem(f"{word!r} is not a {what}{nearest(word, list(known))}", key)
-        return [word for word in words if word in known] or default
-
-    def _choice(self, table: dict[str, Any], key: str, choices: tuple[str, ...], default: str) -> str:
-        word = table.get(key, default)
-        if word not in choices:
-            self._problem(f"{key} is one of {', '.join(choices)}, not {word!r}{nearest(str(word), list(choices))}", key)
-            return default
-        return str(word)
-
-    def _text_of(self, table: dict[str, Any], key: str, default: str) -> str:
-        value = table.get(key, default)
-        if not isinstance(value, str) or not value or not value.isprintable():
-            self._problem(f"{key} is a text of printable characters on one line", key)
-            return default
-        return value
-
-    def _known(self, table: dict[str, Any], keys: tuple[str, ...], what: str, at: str | None = None) -> None:
-        for key in table:
-            if key not in keys:
-                hint = nearest(key, list(keys)) or f"; there are {', '.join(keys)}"
-                self._problem(f"there is no {what} {key!r} here{hint}", at or key)
-
-    def _problem(self, message: str, key: str | None = None) -> None:
-        path = (*self._at, key) if key else self._at
-        self.problems.append(Problem(self._lines.line(*path), message))
-
-
-def _dicts(table: object, key: str) -> list[dict[str, Any]]:
-    return [row for row in _rows(table, key) if isinstance(row, dict)]
-
-
-def _rows(table: object, key: str) -> list[Any]:
-    """What stands there as a list; one table alone counts as a list of one, as does anything that is no list."""
-    rows = table.get(key, []) if isinstance(table, dict) else []
-    return rows if isinstance(rows, list) else [rows]
-
-
-def _in_bounds(value: int | Decimal) -> bool:
-    return -MAGNITUDE_MAX <= value <= MAGNITUDE_MAX if isinstance(value, int) or value.is_finite() else False
-
-
-def _printable(name: str) -> bool:
-    return 0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()
+    def _calendar(self, timezone: str, ranges: dict[str, list[period.NamedRange]]) -> period.Calendar | None:
+        calendar = None
+        for kind, named in [("", []), *ranges.items()]:  # one kind of ranges after the other, to know whose fault it is
+            try:
+                calendar = period.Calendar(timezone, {kind: named} if kind else {})
+            except Misconfigured as error:
+                self._at = ("ranges", kind) if kind else ("tenant",)
+                self._problem(error.detail, None if kind else "timezone")
+                return None
+        return period.Calendar(timezone, ranges) if ranges else calendar
 
 
 def _dates(values: Iterable[object]) -> bool:
     return all(isinstance(value, date) and not isinstance(value, datetime) for value in values)
-
-
-def _line_in(message: str) -> int:
-    digits = message.partition("line ")[2].partition(",")[0].partition(")")[0]
-    return int(digits) if digits.isdigit() else 1
