@@ -242,6 +242,18 @@ async def test_awards_and_tallies_of_everybody_hold_what_is_settled_and_what_is_
         assert sorted(map(str, awards)) == ["ann", "bob", "cat", "dan"]
 
 
+async def test_an_event_that_failed_has_not_used_up_the_once_of_its_rule(tmp_path: Path) -> None:
+    once = RULES.replace('on = "posted"', 'on = "posted"\nname = "n"\nonce = ["actor"]')
+    async with engine(tmp_path, once) as accrue:
+        bodies = [
+            {"type": "posted", "id": f"{number}", "actor": "ann", "data": {"n": n}}
+            for number, n in enumerate(["many", 3, 4])
+        ]
+        receipt = await accrue.send_many(bodies)
+        assert await accrue.outcomes(receipt) == ["failed", "applied", "applied"]
+        assert (await accrue.user("ann")).tallies["points"]["all"] == 3
+
+
 async def test_a_time_without_a_zone_is_refused(tmp_path: Path) -> None:
     async with engine(tmp_path) as accrue:
         with pytest.raises(Rejected, match="time zone"):

@@ -20,6 +20,7 @@ from msgspec import Struct
 from accrue.core import arithmetic
 from accrue.core.arithmetic import Failure
 from accrue.core.attribute import plain
+from accrue.core.code_lines import Slot
 from accrue.core.event import MAGNITUDE_MAX, Stamp
 from accrue.core.expression import Path
 from accrue.core.once import once_key
@@ -29,7 +30,7 @@ from accrue.core.rule import Mode
 from accrue.core.streak import NONE, with_event, with_period
 from accrue.core.table import Award, Entry, Table, TableKey
 from accrue.core.tally import decimal_value, scaled, split_remainder
-from accrue.core.write_code import Code, FunctionWriter, Slot
+from accrue.core.write_code import Code, FunctionWriter
 
 Decide = Callable[["DecodedEvent", int, int, Stamp | None, list[tuple[bytes, bool]]], None]
 """`(event, sequence, time_us, stamp, marks)`: changes the tables, appends (key, for ever?) of `once` rules to `marks`.

@@ -30,6 +30,8 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class Alive(Struct, frozen=True):
+    """All there is to say of a process that answers."""
+
     status: str = "alive"
 
 

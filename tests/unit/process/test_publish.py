@@ -93,6 +93,14 @@ async def test_a_new_order_makes_the_board_anew(partition: Partition) -> None:
     assert [row[1] for row in await ensured(partition)] == ["dan", "ann", "bob", "cat"]
 
 
+async def test_a_board_that_a_new_program_adds_has_everybody_at_the_next_change(partition: Partition) -> None:
+    more = RULES + "[boards.new]\nmetric = 'points'\n"
+    await partition.feed([rules(more, "second"), one("3", actor="cat", value=9)])
+    await partition.caught_up()
+    new = BoardKey(TENANT, "new", "all")
+    assert await shown(partition, new) == [(1, "cat", (9,)), (2, "ann", (5,)), (2, "bob", (5,))]
+
+
 async def test_a_program_that_changes_while_a_board_is_made_whole_wins(partition: Partition) -> None:
     await partition.worker.settle()
     await partition.restart()

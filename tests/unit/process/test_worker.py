@@ -30,8 +30,10 @@ async def test_what_a_failed_settlement_held_is_in_the_next_one(tmp_path: Path) 
     async with Partition(tmp_path, faults=["before", "before"]) as partition:
         await partition.feed([START, one("1"), one("2", actor="bob", value="x")])
         await partition.caught_up()
+        before = partition.worker.status().dirty_rows
         with pytest.raises(Unavailable):
             await partition.worker.settle()
+        assert partition.worker.status().dirty_rows == before > 0
         await partition.feed([one("3", value=10), one("4", actor="cat")])
         await partition.caught_up()
         with pytest.raises(Unavailable):

@@ -17,9 +17,11 @@ from accrue.server import listening, serve
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com"])
-async def test_only_loopback_is_listened_on(host: str) -> None:
+async def test_only_loopback_is_listened_on_and_nothing_is_opened_before(tmp_path: Path, host: str) -> None:
     with pytest.raises(Misconfigured, match=r"keys.*later version"):
-        await serve(Config(data_dir=None, server=ServerConfig(host=host)))
+        await serve(Config(data_dir=tmp_path / "data", server=ServerConfig(host=host)))
+
+    assert not (tmp_path / "data").exists()
 
 
 async def test_a_taken_port_is_refused_with_what_to_do(accrue: Accrue) -> None:

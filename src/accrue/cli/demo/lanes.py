@@ -74,10 +74,118 @@ class Lanes:
     async def run(self, *, rate: int, seconds: float | None) -> None:
         """Make and send events, `rate` a second (0: as fast as it goes). Raises `Unavailable`."""
         try:
-            async with asyncio.TaskGroup() as group:
-                _all(group, self._make(rate, seconds), *(self._send(lane) for lane in range(LANES)))
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+            await asyncio.gather(self._make(rate, seconds), *(self._send(lane) for lane in range(LANES)))
         finally:
             for connection in self._connections:
                 await connection.close()
+
+    def progress(self, *, per_s: float, finished: bool = False) -> Progress:
+        """How it goes, for the terminal."""
+        naive, counts = self.naive, self.counts
+        time_ms = self.acks.in_all_ms if finished else self.acks.lately_ms
+        return Progress(
+            seconds=self.seconds,
+            sent=counts.sent,
+            accepted=naive.distinct,
+            repeated=naive.repeated + counts.repeated,
+            conflicting=naive.conflicting,
+            rejected=counts.rejected,
+            crawled=naive.crawled_in_all,
+            per_s=per_s,
+            p50_ms=time_ms(0.50),
+            p99_ms=time_ms(0.99),
+            requests=self.acks.requests,
+            position=self.position,
+            naive_rows=naive.row_writes,
+            viral=self._community.viral.id,
+            viral_owner=self._community.viral.owner,
+            finished=finished,
+        )
+
+    # --- making ---------------------------------------------------------------------------------------------------
+
+    async def _make(self, rate: int, seconds: float | None) -> None:
+        now_s, now_us = self._clock.monotonic_s, self._clock.now_us
+        for sent in self._community.opening():
+            self._put(sent)
+        began_s, credit = now_s(), 0.0
+        last_s = began_s
+        while not self.stopping.is_set() and (seconds is None or now_s() - began_s < seconds):
+            passed_s, last_s = now_s() - last_s, now_s()
+            credit = min(credit + passed_s * rate, rate / 4 + 1) if rate else float(QUEUE_EVENTS_MAX)
+            time_us = now_us()
+            while credit >= 1 and self._waiting < QUEUE_EVENTS_MAX:
+                made = self._community.next(time_us)
+                credit -= len(made)
+                for sent in made:
+                    self._put(sent)
+            for ready in self._ready:
+                ready.set()
+            self.seconds = now_s() - began_s
+            await asyncio.sleep(TICK_S if rate else 0)
+        self._ended = True
+        for ready in self._ready:
+            ready.set()
+
+    def _put(self, sent: Sent) -> None:
+        self._queues[sent.lane].append(sent)
+        self._waiting += 1
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    async def _send(self, lane: int) -> None:
+        queue, ready = self._queues[lane], self._ready[lane]
+        while True:
+            if not queue:
+                if self._ended:
+                    return
+                ready.clear()
+                await ready.wait()
+                continue
+            for _ in range(min(SINGLES_PER_TICK, len(queue))):
+                await self._request(lane, [queue.popleft()])
+            some = [queue.popleft() for _ in range(min(BATCH_EVENTS_MAX, len(queue)))]
+            if some:
+                await self._request(lane, some)
+
+    async def _request(self, lane: int, some: list[Sent]) -> None:
+        kind = "application/json" if len(some) == 1 else "application/x-ndjson"
+        body = b"\n".join([sent.line for sent in some])
+        began_s = self._clock.monotonic_s()
+        answer = await self._connections[lane].post(EVENTS_PATH, body, kind)
+        if answer.attempts == 1:
+            self.acks.add(self._clock.monotonic_s() - began_s)
+        else:
+            self.counts.resent += len(some)
+        self._waiting -= len(some)
+        self._take(some, answer)
+
+    def _take(self, some: list[Sent], answer: Answer) -> None:
+        """Count what was accepted, in the order in which it stands in the log."""
+        position, statuses = _read(answer, len(some))
+        self.position = max(self.position, position)
+        counts, naive = self.counts, self.naive
+        counts.sent += len(some)
+        for sent, status in zip(some, statuses, strict=True):
+            counts.malformed += sent.what == "malformed"
+            if status == "accepted":
+                counts.accepted += 1
+                naive.fold(sent.happening, altered=sent.what == "conflict")
+            elif status == "repeated":
+                counts.repeated += 1
+            else:
+                counts.rejected += 1
+
+
+def _read(answer: Answer, events: int) -> tuple[int, list[str]]:
+    """The position and what became of each event. Raises `Unavailable` for an answer that says neither."""
+    if answer.status == 202 or 400 <= answer.status < 500:
+        document = _decoder.decode(answer.body)
+        if len(document.results) == events:
+            return document.position, [result.status for result in document.results]
+        if events == 1 and answer.status != 202:
+            return 0, ["rejected"]
+    raise Unavailable(f"The server answered {answer.status} to a request for events: {answer.body[:200]!r}.")
+
+
+_decoder = msgspec.json.Decoder(_Answer)

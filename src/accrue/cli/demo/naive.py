@@ -34,6 +34,7 @@ class Naive:
         self.repeated = 0
         self.conflicting = 0
         self.row_writes = 0
+        self.crawled_in_all = 0
         self.points: Counts = defaultdict(int)
         self.points_of_day: ByDay = defaultdict(int)
         self.reputation: Counts = defaultdict(lambda: 1)
@@ -83,6 +84,7 @@ class Naive:
         self.row_writes += 1
         if event.detail in CRAWLERS:
             self.crawled[event.object] += 1
+            self.crawled_in_all += 1
             return
         self.views[event.object] += 1
         self.views_of_day[event.object, day] += 1

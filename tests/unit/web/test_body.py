@@ -1,0 +1,41 @@
+"""Reading a body: how much of it, and until when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accrue.errors import TooLarge
+from accrue.web.body import BODY_SIZE_BYTES_MAX, read_body
+
+PIECE = b" " * (BODY_SIZE_BYTES_MAX // 4)
+
+
+class Sender:
+    """Sends as many pieces as it is asked for, without end."""
+
+    def __init__(self) -> None:
+        self.pieces = 0
+
+    async def receive(self) -> dict[str, Any]:
+        self.pieces += 1
+        return {"type": "http.request", "body": PIECE, "more_body": True}
+
+
+async def test_a_body_without_end_is_read_up_to_the_limit_and_no_further() -> None:
+    sender = Sender()
+
+    with pytest.raises(TooLarge):
+        await read_body(sender.receive, {})
+
+    assert sender.pieces == 5
+
+
+async def test_a_body_that_says_it_is_too_large_is_not_read_at_all() -> None:
+    sender = Sender()
+
+    with pytest.raises(TooLarge):
+        await read_body(sender.receive, {b"content-length": b"%d" % (BODY_SIZE_BYTES_MAX + 1)})
+
+    assert sender.pieces == 0
