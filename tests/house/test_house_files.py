@@ -15,8 +15,6 @@ FUNCTION_LINES_MAX = 60
 FILE_SIZE_BYTES_MAX = 256 * 1024
 
 LONG_FILES = {
-    "src/accrue/core/reader.py": "the whole grammar of the rules file, one function a table",
-    "src/accrue/core/write_code.py": "everything that a rule can become, in the order in which it is written",
 }
 LONG_FUNCTIONS = {
     "wiring.py:running": "the life of a deployment, numbered and in order; apart, the order could not be seen",

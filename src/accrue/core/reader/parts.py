@@ -121,4 +121,5 @@ class Parts(Plain):
 
 
 def is_in_bounds(value: int | Decimal) -> bool:
+    """Whether a constant is finite and within the magnitude that every number keeps to."""
     return -MAGNITUDE_MAX <= value <= MAGNITUDE_MAX if isinstance(value, int) or value.is_finite() else False

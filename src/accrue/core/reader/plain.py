@@ -93,6 +93,7 @@ class Plain:
 
 
 def dicts(table: object, key: str) -> list[dict[str, Any]]:
+    """The inline tables in a list, or the one that stands there alone; what is something else is left out."""
     return [row for row in rows_of(table, key) if isinstance(row, dict)]
 
 
@@ -103,4 +104,5 @@ def rows_of(table: object, key: str) -> list[Any]:
 
 
 def is_printable(name: str) -> bool:
+    """Whether a name can be shown in one line."""
     return 0 < len(name) <= NAME_CHARACTERS_MAX and name.isprintable()
