@@ -74,7 +74,7 @@ def create_app(accrue: Accrue, *, read_wait_s_max: float = WAIT_S_MAX) -> Front:
     }
     handlers = [*submit.HANDLERS, *reads.HANDLERS, *health.HANDLERS]
     document = openapi.document(
-        handlers, dependencies, operations=describe.OPERATIONS, types=describe.TYPES, version=VERSION
+        handlers, dependencies, operations=describe.OPERATIONS, types=(*describe.TYPES, *reads.TYPES), version=VERSION
     )
     rest = framework([*handlers, *docs.handlers(document)], dependencies, openapi.query_parameters(document))
     return Front(EventsRoute(parts.acceptor, accrue.outcomes, parts.clock, traffic), rest, traffic)

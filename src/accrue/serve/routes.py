@@ -17,6 +17,7 @@ from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
 
 from accrue.core.event import Subject
+from accrue.core.period import TIME_US_MAX, TIME_US_MIN
 from accrue.core.program import Program
 from accrue.core.ranking import Style
 from accrue.errors import Rejected
@@ -27,9 +28,6 @@ from accrue.web.body import read_json
 from accrue.web.parameters import Tenant, TenantHeader, chosen
 
 POSITION_MAX = 2**63 - 1
-TIME_US_END = 7_258_118_400_000_000
-"""2200-01-01: times lie from 1970 up to here."""
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -205,6 +203,9 @@ async def tally(
     return await reads.queries.tally(reading.tenant, metric, subject, period=period, at_us=reading.at_us)
 
 
+TYPES = (BoardPage, Ranks, Profile, Tally)
+"""What the handlers answer, to be described with its docstrings."""
+
 HANDLERS = [board_page, board_around, board_ranks, user, object_, tally]
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -226,6 +227,6 @@ def time_us(written: str, program: Program) -> int:
     if time is None or time.tzinfo is None:
         raise Rejected("at is a date (2026-11-21) or an RFC 3339 time (2026-11-21T05:00:00Z).", field="at")
     at_us = (time - EPOCH) // timedelta(microseconds=1)
-    if not 0 <= at_us < TIME_US_END:
+    if not TIME_US_MIN <= at_us < TIME_US_MAX:
         raise Rejected("at lies from 1970 up to 2199.", field="at")
     return at_us

@@ -47,7 +47,7 @@ def document(
     described = Litestar(
         [*handlers],
         dependencies=dependencies,
-        openapi_config=OpenAPIConfig(title="Accrue", version=version, description=ABOUT),
+        openapi_config=OpenAPIConfig(title="Accrue", version=version, description=ABOUT, use_handler_docstrings=True),
         logging_config=None,
     )
     found: Document = msgspec.json.decode(msgspec.json.encode(described.openapi_schema.to_schema()))
@@ -86,7 +86,11 @@ def problems(*statuses: int) -> Document:
 
 def _complete(operation: Document, body: type | None) -> None:
     """Put in the body and the problems; take out what is only the framework's way of writing."""
-    responses = {status: said for status, said in operation["responses"].items() if status.startswith("2")}
+    responses = {
+        status: {**said, "description": "The answer."}
+        for status, said in operation["responses"].items()
+        if status.startswith("2")
+    }
     operation["responses"] = {**responses, **problems(*(BODY_PROBLEMS if body else READ_PROBLEMS))}
     for parameter in operation.get("parameters", ()):
         for noise in ("deprecated", "allowEmptyValue", "allowReserved"):

@@ -139,7 +139,9 @@ def _profile(naive: Naive, question: Question, today: date, profile: Profile) ->
         yield Compared(f"{name}: topic", naive.topics.get(id), profile.attributes.get("topic"))
         owned = {badge for badge in naive.badges.get(naive.posts[id], ()) if badge[2] == id}
         yield Compared(
-            f"{name}: badges", {(badge, level) for badge, level, _ in owned}, {(b.badge, b.level) for b in profile.badges}
+            f"{name}: badges",
+            {(badge, level) for badge, level, _ in owned},
+            {(b.badge, b.level) for b in profile.badges},
         )
     else:
         points = {

@@ -57,7 +57,9 @@ _OUTCOMES = ("applied", "repeated", "conflicting", "failed", "unmatched")
 
 
 def _sum(found: Mapping[str, str], label: str) -> int:
-    return sum(_whole(value) for name, value in found.items() if name.startswith("accrue_events_total{") and label in name)
+    return sum(
+        _whole(value) for name, value in found.items() if name.startswith("accrue_events_total{") and label in name
+    )
 
 
 def _whole(value: str | None) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-import msgspec
 from msgspec import Struct
 
 from accrue.cli.demo.acks import Acks
@@ -18,8 +17,8 @@ from accrue.cli.demo.community import LANES, Community, Sent
 from accrue.cli.demo.connection import Answer, Connection
 from accrue.cli.demo.messages import Progress
 from accrue.cli.demo.naive import Naive
+from accrue.cli.demo.receipts import received
 from accrue.clock import Clock
-from accrue.errors import Unavailable
 
 EVENTS_PATH = "/v1/events"
 TICK_S = 0.02
@@ -29,17 +28,6 @@ SINGLES_PER_TICK = 2
 
 QUEUE_EVENTS_MAX = 4_000
 """What may wait over all lanes. When the server is slower than the rate asked for, traffic is made more slowly."""
-
-
-class _Result(Struct):
-    status: str
-
-
-class _Answer(Struct):
-    """Of a 202, or of a problem document: then there is no position."""
-
-    position: int = 0
-    results: list[_Result] = []  # noqa: RUF012 - msgspec copies an empty default
 
 
 class Counts(Struct):
@@ -162,7 +150,7 @@ class Lanes:
 
     def _take(self, some: list[Sent], answer: Answer) -> None:
         """Count what was accepted, in the order in which it stands in the log."""
-        position, statuses = _read(answer, len(some))
+        position, statuses = received(answer, len(some))
         self.position = max(self.position, position)
         counts, naive = self.counts, self.naive
         counts.sent += len(some)
@@ -175,17 +163,3 @@ class Lanes:
                 counts.repeated += 1
             else:
                 counts.rejected += 1
-
-
-def _read(answer: Answer, events: int) -> tuple[int, list[str]]:
-    """The position and what became of each event. Raises `Unavailable` for an answer that says neither."""
-    if answer.status == 202 or 400 <= answer.status < 500:
-        document = _decoder.decode(answer.body)
-        if len(document.results) == events:
-            return document.position, [result.status for result in document.results]
-        if events == 1 and answer.status != 202:
-            return 0, ["rejected"]
-    raise Unavailable(f"The server answered {answer.status} to a request for events: {answer.body[:200]!r}.")
-
-
-_decoder = msgspec.json.Decoder(_Answer)

@@ -1,9 +1,9 @@
 """What the three processes of the demo tell each other: one JSON document a line, over standard input and output.
 
-    terminal --Task, then words--> traffic     words: stop, check
-             <--Progress, Verdict--
-    terminal --words-------------> server      words: settle
-             <--Listening, Settled--
+terminal --Task, then words--> traffic     words: stop, check
+         <--Progress, Verdict--
+terminal --words-------------> server      words: settle
+         <--Listening, Settled--
 """
 
 from __future__ import annotations

@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import IO
 
-import msgspec
 from msgspec import Struct
 
 from accrue.cli.demo.acks import Acks
-from accrue.cli.demo.connection import Answer, Connection
+from accrue.cli.demo.connection import Connection
 from accrue.cli.demo.figures import Figures, figures
 from accrue.cli.demo.lanes import EVENTS_PATH
 from accrue.cli.demo.messages import Progress, Verdict
+from accrue.cli.demo.receipts import received
 from accrue.clock import Clock
 from accrue.errors import Misconfigured, Unavailable
 from accrue.ingest.checked import BODY_SIZE_BYTES_MAX
@@ -92,13 +91,13 @@ class Replay:
     async def check(self) -> Verdict:
         """Play the same lines again, and see that nothing counts twice."""
         first, again = self._first, Pass()
-        with closing(self._connection_closing()):
-            middle = await self._counted(first.position)
-            for batch in batches(self._file):
-                if batch.number >= first.batches:
-                    break
-                await self._send(batch, again)
-            after = await self._counted(again.position)
+        middle = await self._counted(first.position)
+        for batch in batches(self._file):
+            if batch.number >= first.batches:
+                break
+            await self._send(batch, again)
+        after = await self._counted(again.position)
+        await self._connection.close()
         one, two = _between(self._before, middle), _between(middle, after)
         compared = [
             ("new, repeated and conflicting events", first.accepted, one.new + one.repeated + one.conflicting),
@@ -114,10 +113,10 @@ class Replay:
     async def _send(self, batch: Batch, into: Pass) -> None:
         began_s = self._clock.monotonic_s()
         answer = await self._connection.post(
-            EVENTS_PATH, b"\n".join(batch.lines), "application/x-ndjson", key=f"{self._file.name[:80]}-{batch.number}"
+            EVENTS_PATH, b"\n".join(batch.lines), "application/x-ndjson", key=f"demo-{batch.number}"
         )
         self._acks.add(self._clock.monotonic_s() - began_s)
-        position, statuses = _read(answer, len(batch.lines))
+        position, statuses = received(answer, len(batch.lines))
         into.batches = batch.number + 1
         into.position = max(into.position, position)
         into.sent += len(batch.lines)
@@ -131,3 +130,39 @@ class Replay:
         if answer.status != 200:
             raise Unavailable(f"The server answered {answer.status} to a read: {answer.body[:200]!r}.")
         return await figures(self._connection)
+
+
+def batches(file: Path) -> Iterator[Batch]:
+    """The lines of a file, empty ones left out, as requests. Raises `Misconfigured` when it cannot be read."""
+    number, size_bytes = 0, 0
+    lines: list[bytes] = []
+    try:
+        with _opened(file) as content:
+            for whole in content:
+                line = whole.strip()
+                if not line:
+                    continue
+                if lines and (len(lines) == BATCH_EVENTS or size_bytes + len(line) >= BODY_SIZE_BYTES_MAX):
+                    yield Batch(number, lines)
+                    number, size_bytes, lines = number + 1, 0, []
+                lines.append(line)
+                size_bytes += len(line) + 1
+    except (OSError, EOFError) as error:
+        raise Misconfigured(f"{file} cannot be read: {error}.") from error
+    if lines:
+        yield Batch(number, lines)
+
+
+def _opened(file: Path) -> IO[bytes]:
+    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
+
+
+def _between(before: Figures, after: Figures) -> Figures:
+    """What was added."""
+    return Figures(
+        applied=after.applied - before.applied,
+        repeated=after.repeated - before.repeated,
+        conflicting=after.conflicting - before.conflicting,
+        failed=after.failed - before.failed,
+        unmatched=after.unmatched - before.unmatched,
+    )

@@ -20,7 +20,7 @@ from accrue.cli.bench.drive import collector, engine_settings, run
 from accrue.cli.demo.messages import SETTLE, Broken, Listening, Settled, say, standard_input
 from accrue.config import DEFAULT_PORT, ServerConfig
 from accrue.engine import Accrue
-from accrue.errors import AccrueError, Misconfigured
+from accrue.errors import AccrueError
 from accrue.server import listening
 
 SETTLE_INTERVAL_S = 10.0
