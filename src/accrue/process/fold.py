@@ -185,7 +185,7 @@ class Fold:
                 self._world.remember_once(marks)
                 marks.clear()
         if journal:
-            state.touched |= note(journal)
+            state.touch(note(journal))
 
 
 def _slices(stretch: Stretch) -> Iterator[tuple[int, int]]:

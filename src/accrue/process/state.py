@@ -35,6 +35,7 @@ class TenantState:
         self.tables: dict[TableKey, Table] = {}
         self.journal: list[Entry] = []
         self.touched: dict[Table, None] = {}
+        self._unsettled: dict[Table, None] = {}
         self.settling: dict[Table, dict[str, int]] = {}
         self.settlements = 0
         self.opened: list[str] = []
@@ -155,10 +156,10 @@ class TenantState:
 
     def begin_settling(self) -> None:
         """Everything the book does not have becomes the settling generation. The fold goes on in a new one."""
-        for table in self.tables.values():
-            if table.dirty or table.changed:
-                self.settling[table] = {**self.settling.get(table, {}), **table.dirty, **table.changed}
-                table.dirty = {}
+        for table in self._unsettled:
+            self.settling[table] = {**self.settling.get(table, {}), **table.dirty, **table.changed}
+            table.dirty = {}
+        self._unsettled = dict(self.touched)  # their changes will be dirty once more when they are published
 
     def settled(self) -> None:
         """The book has the settling generation now."""
@@ -170,7 +171,18 @@ class TenantState:
         """The book has none of it: both generations are dirty again."""
         for table, older in self.settling.items():
             table.dirty = {**older, **table.dirty}
+            self._unsettled[table] = None
         self.settling.clear()
+
+    def touch(self, tables: dict[Table, None]) -> None:
+        """These have changes that neither the boards nor the book have."""
+        self.touched.update(tables)
+        self._unsettled.update(tables)
+
+    @property
+    def dirty_rows(self) -> int:
+        """Changes that no settlement holds yet; one that is not published yet may count twice."""
+        return sum(len(table.dirty) + len(table.changed) for table in self._unsettled)
 
     def unsettled(self, table: Table) -> dict[str, int]:
         """Subjects of a table that the book does not have yet, with the sequence of their last change."""

@@ -165,13 +165,13 @@ class System:
         except FAULTS:
             undo(state.journal, mark)
             raise
-        state.touched |= note(state.journal)
+        state.touch(note(state.journal))
 
     def _imported(self, state: TenantState, data: ImportData, sequence: int) -> None:
         table = state.open(IMPORTS)
         table[data.digest] = msgspec.json.encode(data).decode()
         table.changed[data.digest] = sequence
-        state.touched[table] = None
+        state.touch({table: None})
 
 
 def _data(event: _Event, type: type[Data]) -> Data:

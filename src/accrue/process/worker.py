@@ -80,6 +80,7 @@ class Worker:
         self._still = asyncio.Lock()  # held while a record is folded or a settlement is put together
         self._whole = True  # no record is half folded
         self._settle_now = asyncio.Event()
+        self._room = asyncio.Event()  # set whenever a settlement took something away
         self._settling = asyncio.Lock()
         self._failed: BaseException | None = None
         self._trouble: str | None = None
@@ -179,6 +180,7 @@ class Worker:
                 except BaseException:
                     settle.put_back(self.world)
                     raise
+            self._room.set()
             await self._commit(settlement)
         await self._make_room()
         await self._log.trim(self._partition, up_to=position)
@@ -271,19 +273,20 @@ class Worker:
         waiting = self._segment.content_size_bytes + sum(len(segment.data) for segment in self._pending.segments)
         if dirty >= limits.settle_dirty_rows or waiting >= limits.settle_archive_bytes:
             self._settle_now.set()
-        while (
-            self._dirty_rows() >= 2 * limits.settle_dirty_rows
-            or self._segment.content_size_bytes >= 2 * limits.settle_archive_bytes
-        ):
-            await asyncio.sleep(self._limits.tick_s)
+        while self._is_overfull():
+            await self._room.wait()
+
+    def _is_overfull(self) -> bool:
+        limits = self._limits
+        too_much = self._segment.content_size_bytes >= 2 * limits.settle_archive_bytes
+        if too_much or self._dirty_rows() >= 2 * limits.settle_dirty_rows:
+            self._room.clear()
+            return True
+        return False
 
     def _dirty_rows(self) -> int:
         waiting = len(self.world.failed) + len(self.world.conflicts) + len(self.world.results)
-        return waiting + sum(
-            len(table.dirty) + len(table.changed)
-            for state in self.world.tenants.values()
-            for table in state.tables.values()
-        )
+        return waiting + sum(state.dirty_rows for state in self.world.tenants.values())
 
     def _finish_segment(self) -> None:
         if not self._segment.is_empty:

@@ -34,7 +34,7 @@ def changed(held: TenantState, key: TableKey, subject: str, value: object, seque
     table = held.open(key)
     held.journal.append((table, subject, table.get(subject), sequence))
     table[subject] = value
-    held.touched |= note(held.journal)
+    held.touch(note(held.journal))
     return table
 
 

@@ -50,7 +50,7 @@ def demo(
     ] = None,
     events: Annotated[
         Path | None,
-        typer.Option("--events", metavar="FILE", help="Play a file of events (NDJSON, may be gzip) instead."),
+        typer.Option("--events", metavar="FILE", help="Play a file (NDJSON, may be gzip) instead."),
     ] = None,
     program: Annotated[Path | None, typer.Option("--program", metavar="FILE", help="The rules for --events.")] = None,
     as_json: AsJson = False,

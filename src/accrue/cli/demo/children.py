@@ -10,18 +10,15 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from accrue.cli.demo.messages import LINE_SIZE_BYTES_MAX, heard
+from accrue.cli.demo.messages import LINE_SIZE_BYTES_MAX, Message, heard
 from accrue.errors import Unavailable
 
 LEAVE_S_MAX = 30.0
 """For settling and closing. What is not gone by then is killed."""
-
-Message = TypeVar("Message")
 
 
 class Child:
@@ -38,9 +35,9 @@ class Child:
         with suppress(ConnectionError):
             self._ear.write(line + b"\n")
 
-    async def hear(self, type: type[Message]) -> Message:
-        """The next message. Raises `Unavailable` when there is none, because the process has ended."""
-        return heard(await self._mouth.readline(), type)
+    async def hear(self, wanted: type[Message]) -> Message:
+        """The next message. Raises `Unavailable` when the process cannot go on or has ended."""
+        return heard(await self._mouth.readline(), wanted)
 
     async def leave(self) -> None:
         """Let it end, and wait until it has."""

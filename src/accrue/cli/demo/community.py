@@ -41,6 +41,9 @@ MALFORMED = 0.001
 CRAWLED = 0.06
 WITHOUT_ACCOUNT = 0.20
 VIRAL_SHARE_MAX = 0.70
+VIRAL_FROM = 25
+"""Posts before this one are read a lot anyway; nobody would notice."""
+
 
 What = Literal["new", "repeat", "conflict", "malformed"]
 
@@ -76,7 +79,7 @@ class Post(Struct, frozen=True, gc=False):
 
 
 class Community:
-    """Makes the traffic. `wave_events` is the length of a wave: how many new events pass while one post comes and goes."""
+    """Makes the traffic. `wave_events` is how many new events pass while one viral post comes and goes."""
 
     def __init__(self, *, seed: int, wave_events: int, began_us: int) -> None:
         self._seed = seed
@@ -91,11 +94,10 @@ class Community:
         self._number = 0
         self._wave = -1
         self._share = 0.0
-        self.viral = self._published(WRITERS[self._chance.below(len(WRITERS))])
+        self.viral: Post | None = None
 
     def opening(self) -> Iterator[Sent]:
         """What was published before anybody watches: writer n on so many of the last days, without a gap."""
-        yield self._posting(self.viral, self._began_us)
         for place, writer in enumerate(WRITERS):
             for days in range(place * 7 % OPENING_DAYS, -1, -1):
                 yield self._posting(self._published(writer), self._began_us - days * DAY_US)
@@ -114,8 +116,7 @@ class Community:
         wave, place = divmod(self._number, self._wave_events)
         if wave != self._wave:
             self._wave = wave
-            if wave:
-                self.viral = self._posts[self._chance.below(len(self._posts))]
+            self.viral = self._posts[self._chance.below(len(self._posts) - VIRAL_FROM) + VIRAL_FROM]
         part = 3 * place / self._wave_events
         grown = 0.0 if part < 1 else (part - 1) ** 2 if part < 2 else 1 - 0.7 * (part - 2)
         self._share = 0.02 + (VIRAL_SHARE_MAX - 0.02) * grown
@@ -129,7 +130,9 @@ class Community:
             else:
                 post = chance.one_of(self._posts)
             return self._posting(post, now_us)
-        post = self.viral if chance.share() < self._share else self._posts[self._by_post.draw(chance, len(self._posts))]
+        post = self._posts[self._by_post.draw(chance, len(self._posts))]
+        if self.viral is not None and chance.share() < self._share:
+            post = self.viral
         actor = self._users[self._by_user.draw(chance, len(self._users))]
         if kind < VIEWS:
             return self._view(post, actor, now_us)

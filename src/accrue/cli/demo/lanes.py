@@ -1,6 +1,6 @@
 """The lanes: connections that take the traffic to the server, and hand what was acked to the naive count.
 
-    community --> due events --> lane 0 .. 7, a bounded queue each --> single POSTs and NDJSON batches --> acks --> naive
+    community --> lane 0 .. 7, a bounded queue each --> single POSTs and NDJSON batches --> acks --> naive
 
 A lane sends its next request when the one before is answered, so the order inside a lane is the order of the log.
 """
@@ -69,7 +69,7 @@ class Lanes:
 
     def progress(self, *, per_s: float, finished: bool = False) -> Progress:
         """How it goes, for the terminal."""
-        naive, counts = self.naive, self.counts
+        naive, counts, viral = self.naive, self.counts, self._community.viral
         time_ms = self.acks.in_all_ms if finished else self.acks.lately_ms
         return Progress(
             seconds=self.seconds,
@@ -85,8 +85,8 @@ class Lanes:
             requests=self.acks.requests,
             position=self.position,
             naive_rows=naive.row_writes,
-            viral=self._community.viral.id,
-            viral_owner=self._community.viral.owner,
+            viral=viral.id if viral else None,
+            viral_owner=viral.owner if viral else None,
             finished=finished,
         )
 

@@ -40,7 +40,7 @@ class Progress(Struct, frozen=True, kw_only=True, tag="progress"):
 
     The six counts of events are what the sender knows: what it sent, what was refused, and what became of the rest
     (repeats and conflicts by its own account). Times are of acks: `p50_ms` and `p99_ms` of the last thousand requests,
-    or of all when `finished`. `naive_rows` is what a naive design would have written; `position` is that of the last ack.
+    or of all when `finished`. `naive_rows` is what a naive design would have written, `position` that of the last ack.
     """
 
     seconds: float
@@ -86,9 +86,8 @@ class Settled(Struct, frozen=True, tag="settled"):
     """Everything is in the book."""
 
 
-FromTraffic = Progress | Verdict | Broken
-FromServer = Listening | Settled | Broken
-Message = TypeVar("Message")
+Said = Progress | Verdict | Broken | Listening | Settled
+Message = TypeVar("Message", bound=Struct)
 
 DIFFERENCES_MAX = 20
 
@@ -99,12 +98,15 @@ def say(message: Struct) -> None:
     sys.stdout.buffer.flush()
 
 
-def heard(line: bytes, type: type[Message]) -> Message:
-    """The message of a line. Raises `Unavailable` when it is none: then the process has ended."""
+def heard(line: bytes, wanted: type[Message]) -> Message:
+    """The message of a line. Raises `Unavailable` when the process cannot go on, or has ended and said nothing."""
     try:
-        return msgspec.json.decode(line, type=type)
+        found = msgspec.json.decode(line, type=Said)
     except msgspec.MsgspecError:
         raise Unavailable("A process of the demo has ended before its time.") from None
+    if isinstance(found, wanted):
+        return found
+    raise Unavailable(found.detail if isinstance(found, Broken) else f"A process of the demo said {found}.")
 
 
 async def standard_input() -> asyncio.StreamReader:

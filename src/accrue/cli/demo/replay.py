@@ -10,7 +10,7 @@ import asyncio
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from msgspec import Struct
 
@@ -153,7 +153,7 @@ def batches(file: Path) -> Iterator[Batch]:
         yield Batch(number, lines)
 
 
-def _opened(file: Path) -> IO[bytes]:
+def _opened(file: Path) -> gzip.GzipFile | BinaryIO:
     return gzip.open(file) if file.suffix == ".gz" else file.open("rb")
 
 

@@ -27,9 +27,6 @@ from accrue.cli.demo.messages import (
     CHECK,
     SETTLE,
     STOP,
-    Broken,
-    FromServer,
-    FromTraffic,
     Listening,
     Progress,
     Settled,
@@ -38,12 +35,10 @@ from accrue.cli.demo.messages import (
 )
 from accrue.cli.demo.server import Setup
 from accrue.cli.demo.summary import Summary, summary
-from accrue.cli.demo.view import BOARD_ROWS_MAX, Seen, plain_line, view
+from accrue.cli.demo.view import BOARD_ROWS_MAX, LOOK_S, Seen, plain_line, view
 from accrue.core.program import Program
-from accrue.errors import Unavailable
 from accrue.serve.answers import BoardPage, Tally
 
-LOOK_S = 0.5
 PULSES_MAX = 240
 LOOKS_PER_LINE = 2
 """Without a terminal: a line a second."""
@@ -70,7 +65,7 @@ async def staged(play: Play, console: Console) -> Summary:
     the second Ctrl-C."""
     setup = Setup(data_dir=str(play.data_dir), program=str(play.program_file), port=play.port)
     async with started("server", [msgspec.json.encode(setup).decode()]) as server:  # 1.
-        listening = await _from_server(server, Listening)
+        listening = await server.hear(Listening)
         port = int(listening.url.rpartition(":")[2])
         async with started("traffic") as traffic:  # 2.
             file = None if play.file is None else str(play.file)
@@ -90,13 +85,13 @@ async def _through(play: Play, server: Child, traffic: Child, show: Show) -> Sum
         # 4.
         show.doing("settling ...")
         server.tell(SETTLE)
-        await _from_server(server, Settled)
+        await server.hear(Settled)
         # 5.
         show.doing("checking ...")
         traffic.tell(CHECK)
-        verdict = await _from_traffic(traffic, Verdict)
+        verdict = await traffic.hear(Verdict)
         await show.look()
-        show.doing("")
+        show.doing("done")
     # 6.
     return summary(
         finished,
@@ -111,7 +106,7 @@ async def _listen(traffic: Child, show: Show) -> Progress:
     """Hear how the traffic is doing, until it has finished."""
     try:
         while True:
-            progress = await _from_traffic(traffic, Progress)
+            progress = await traffic.hear(Progress)
             show.progress(progress)
             if progress.finished:
                 return progress
@@ -252,17 +247,3 @@ def _interrupts(traffic: Child, show: Show) -> Iterator[None]:
         raise KeyboardInterrupt from None
     finally:
         loop.remove_signal_handler(signal.SIGINT)
-
-
-async def _from_server(server: Child, wanted: type[Listening] | type[Settled]) -> Listening | Settled:
-    message = await server.hear(FromServer)
-    if isinstance(message, wanted):
-        return message
-    raise Unavailable(message.detail if isinstance(message, Broken) else "The server said something else.")
-
-
-async def _from_traffic(traffic: Child, wanted: type[Progress] | type[Verdict]) -> Progress | Verdict:
-    message = await traffic.hear(FromTraffic)
-    if isinstance(message, wanted):
-        return message
-    raise Unavailable(message.detail if isinstance(message, Broken) else "The traffic said something else.")

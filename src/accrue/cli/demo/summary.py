@@ -71,7 +71,7 @@ def show_summary(found: Summary, console: Console) -> None:
     console.print(pairs(_lines(found)))
     console.print()
     if found.exactly_once:
-        console.print(Text("Everything counted exactly once: yes. ", style="bold green"), end="")
+        console.print(Text("Everything counted exactly once: yes", style="bold green"))
         console.print(_how(found), style="dim")
     else:
         console.print(Text(f"Everything counted exactly once: NO, {found.values_differing:,} differ", style="bold red"))

@@ -18,12 +18,15 @@ from rich.text import Text
 from accrue.cli.demo.figures import Figures
 from accrue.cli.demo.messages import Progress
 from accrue.cli.demo.summary import megabytes, row_share
-from accrue.cli.terminal import cell, printable
-from accrue.serve.answers import BoardPage
+from accrue.cli.terminal import printable
+from accrue.serve.answers import BoardPage, Quantity
+
+LOOK_S = 0.5
+"""How often the server is asked."""
 
 BARS = " ▁▂▃▄▅▆▇█"
-FIXED_LINES = 14
-BOARD_ROWS_MIN, BOARD_ROWS_MAX = 3, 20
+FIXED_LINES = 12
+BOARD_ROWS_MIN, BOARD_ROWS_MAX = 3, 30
 
 
 class Seen(Struct, kw_only=True):
@@ -80,7 +83,7 @@ def plain_line(seen: Seen) -> str:
 def _head(seen: Seen) -> Table:
     row = _across()
     end = "" if seen.seconds_max is None else f" of {_minutes(seen.seconds_max)}"
-    title = Text.assemble(("Accrue ", "bold cyan"), (seen.title, "bold"))
+    title = Text.assemble(("Accrue  ", "bold cyan"), (seen.title, "bold"))
     right = seen.doing or f"{_minutes(seen.progress.seconds)}{end}"
     row.add_row(title, Text(right, style="bold yellow" if seen.doing else "bold"))
     return row
@@ -102,6 +105,7 @@ def _viral(seen: Seen, columns: int) -> Panel:
         (f" by {printable(progress.viral_owner or '')}  ", "dim"),
         (f"{seen.viral_views:,}", "bold"),
         " views  ",
+        (f"+{seen.pulse[-1] / LOOK_S:,.0f}/s" if seen.pulse else "", "bold magenta"),
     )
     room = max(columns - len(what.plain) - 8, 0)
     row.add_row(what, Text(_bars(seen.pulse[-room:] if room else []), style="magenta"))
@@ -125,7 +129,7 @@ def _board(page: BoardPage, rows: int) -> Panel:
     shown = page.rows[:rows]
     for row in shown:
         style = "bold yellow" if row.rank == 1 else ""
-        table.add_row(str(row.rank), printable(row.subject), *(cell(value) for value in row.values), style=style)
+        table.add_row(str(row.rank), printable(row.subject), *(_number(value) for value in row.values), style=style)
     for _ in range(rows - len(shown)):
         table.add_row("", "", *("" for _ in page.metrics))
     title = f"{page.board} by {', '.join(page.metrics)}"
@@ -136,8 +140,8 @@ def _figures(seen: Seen) -> Table:
     progress, figures = seen.progress, seen.figures
     table = Table.grid(expand=True, padding=(0, 1))
     for _ in range(4):
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(justify="left", style="bold", no_wrap=True)
+        table.add_column(style="dim", no_wrap=True, min_width=8)
+        table.add_column(style="bold", no_wrap=True, min_width=9)
     table.add_row(
         *("events/s", f"{progress.per_s:,.0f}"),
         *("sent", f"{progress.sent:,}"),
@@ -148,7 +152,7 @@ def _figures(seen: Seen) -> Table:
         *("repeats", f"{progress.repeated:,}"),
         *("conflicts", f"{progress.conflicting:,}"),
         *("rejected", f"{progress.rejected:,}"),
-        *("crawled", f"{progress.crawled:,}"),
+        *("crawlers", f"{progress.crawled:,}"),
     )
     table.add_row(
         *("settled", f"{figures.settlements:,} times"),
@@ -160,7 +164,11 @@ def _figures(seen: Seen) -> Table:
     whole.add_column()
     whole.add_row(table)
     if progress.naive_rows:
-        words = row_share(figures.rows_written, progress.naive_rows) if figures.rows_written else "nothing settled yet"
+        words = (
+            row_share(figures.rows_written, progress.naive_rows)
+            if figures.rows_written
+            else "nothing settled yet, every 10 s"
+        )
         whole.add_row(
             Text.assemble(
                 ("row writes against one UPDATE for each amount: ", "dim"),
@@ -175,6 +183,10 @@ def _across() -> Table:
     row.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     row.add_column(justify="right", no_wrap=True)
     return row
+
+
+def _number(value: Quantity) -> str:
+    return f"{value:,}" if isinstance(value, int) else printable(value)
 
 
 def _bars(numbers: Sequence[int]) -> str:

@@ -2,105 +2,25 @@
 
 from __future__ import annotations
 
-WRITERS = [
-    "ada",
-    "bela",
-    "carla",
-    "dilan",
-    "elif",
-    "farah",
-    "goran",
-    "hanna",
-    "ilya",
-    "jun",
-    "kofi",
-    "lena",
-    "mina",
-    "noor",
-    "omar",
-    "pilar",
-    "quinn",
-    "rosa",
-    "sami",
-    "tara",
-    "umar",
-    "vera",
-    "wanda",
-    "xenia",
-    "yara",
-    "zoe",
-    "amir",
-    "bruno",
-    "chloe",
-    "diego",
-    "emma",
-    "felix",
-    "greta",
-    "hugo",
-    "ines",
-    "jonas",
-    "kira",
-    "luca",
-    "maya",
-    "nils",
-]
 
-ADJECTIVES = [
-    "quiet",
-    "long",
-    "first",
-    "late",
-    "small",
-    "bright",
-    "hidden",
-    "slow",
-    "northern",
-    "old",
-    "paper",
-    "winter",
-    "open",
-    "lost",
-    "green",
-    "early",
-    "salt",
-    "second",
-    "distant",
-    "plain",
-]
+def _listed(words: str) -> list[str]:
+    return words.split()
 
-NOUNS = [
-    "harbour",
-    "garden",
-    "letter",
-    "train",
-    "kitchen",
-    "river",
-    "morning",
-    "island",
-    "market",
-    "window",
-    "recipe",
-    "bridge",
-    "song",
-    "orchard",
-    "winter",
-    "ferry",
-    "library",
-    "map",
-    "storm",
-    "lamp",
-    "bakery",
-    "mountain",
-    "bicycle",
-    "teapot",
-    "tide",
-    "atlas",
-    "violin",
-    "meadow",
-    "station",
-    "notebook",
-    "lighthouse",
-]
+
+WRITERS = _listed(
+    "ada bela carla dilan elif farah goran hanna ilya jun kofi lena mina noor omar pilar quinn rosa sami tara umar "
+    "vera wanda xenia yara zoe amir bruno chloe diego emma felix greta hugo ines jonas kira luca maya nils"
+)
+
+ADJECTIVES = _listed(
+    "quiet long first late small bright hidden slow northern old paper winter open lost green early salt second "
+    "distant plain"
+)
+
+NOUNS = _listed(
+    "harbour garden letter train kitchen river morning island market window recipe bridge song orchard ferry library "
+    "map storm lamp bakery mountain bicycle teapot tide atlas violin meadow station notebook lighthouse voyage"
+)
 
 COMMENTS = (
     "What I liked most is the part about the harbour.",

@@ -77,7 +77,14 @@ def test_ack_counts_exactly_what_it_acknowledged(tmp_path: Path) -> None:
     assert figures["settlements"] >= 1
     assert figures["ratio"] == pytest.approx(figures["durable_per_s"] / figures["floor_per_s"])
     assert figures["p50_ms"] <= figures["p99_ms"]
-    assert {"offered_per_s", "offered_p50_ms", "offered_p99_ms", "client_ceiling_per_s", "pinned"} <= figures.keys()
+    assert {
+        "offered_per_s",
+        "offered_p50_ms",
+        "offered_p99_ms",
+        "client_ceiling_per_s",
+        "client_is_cheaper",
+        "pinned",
+    } <= figures.keys()
     assert list(tmp_path.iterdir()) == []
 
 
