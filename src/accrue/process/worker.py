@@ -41,7 +41,7 @@ COMPRESS_IN_THREAD_BYTES_MIN = 64 * 1024
 OUTCOMES_SIZE_BYTES_MAX = 4 << 20
 RETRY_S = 1.0
 PUBLISH_REST = 5
-"""After publishing, rest so many times as long as it took: under overload boards coalesce more instead of costing more."""
+"""After publishing, rest so many times as long as it took: under overload boards coalesce more, not cost more."""
 
 logger = structlog.get_logger("accrue.process")
 

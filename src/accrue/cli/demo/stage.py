@@ -35,7 +35,7 @@ from accrue.cli.demo.messages import (
 )
 from accrue.cli.demo.server import Setup
 from accrue.cli.demo.summary import Summary, summary
-from accrue.cli.demo.view import BOARD_ROWS_MAX, LOOK_S, Seen, plain_line, view
+from accrue.cli.demo.view import BOARD_ROWS_MAX, LOOK_S, Seen, boards_shown, plain_line, view
 from accrue.core.program import Program
 from accrue.serve.answers import BoardPage, Tally
 
@@ -43,6 +43,7 @@ PULSES_MAX = 240
 LOOKS_PER_LINE = 2
 """Without a terminal: a line a second."""
 
+PLAIN_BOARD_ROWS = 10
 BOARDS_SHOWN = 2
 
 
@@ -132,6 +133,7 @@ class Show:
         """Draw while the block runs, where there is a terminal to draw on. The last picture stays."""
         if not self._console.is_terminal:
             yield
+            self._console.print(boards_shown(self.seen.pages, PLAIN_BOARD_ROWS))
             return
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
             self._live = live

@@ -125,6 +125,6 @@ def _hint(found: Summary) -> str:
     if found.data_dir is not None:
         return f"The data is in {found.data_dir}: accrue serve --data-dir {found.data_dir} goes on from there."
     return (
-        "Try to break it: accrue demo --data-dir demo-data, kill -9 it, then accrue serve --data-dir demo-data: "
-        "whatever was acked is there."
+        "Try to break it: accrue demo --data-dir DIR, kill -9 any of its three processes, then accrue serve --data-dir "
+        "DIR: whatever was acked is there."
     )

@@ -55,9 +55,18 @@ def view(seen: Seen, *, columns: int, lines: int) -> RenderableType:
     parts: list[RenderableType] = [_head(seen), _where(seen)]
     if seen.progress.viral is not None:
         parts.append(_viral(seen, columns))
-    parts.append(_boards(seen.pages, board_rows(lines)))
+    parts.append(boards_shown(seen.pages, board_rows(lines)))
     parts.append(_figures(seen))
     return Group(*parts)
+
+
+def boards_shown(pages: Sequence[BoardPage], rows: int) -> Table:
+    """The boards side by side, so many rows of each."""
+    grid = Table.grid(expand=True, padding=(0, 1))
+    for _ in pages:
+        grid.add_column(ratio=1)
+    grid.add_row(*(_board(page, rows) for page in pages))
+    return grid
 
 
 def plain_line(seen: Seen) -> str:
@@ -110,14 +119,6 @@ def _viral(seen: Seen, columns: int) -> Panel:
     room = max(columns - len(what.plain) - 8, 0)
     row.add_row(what, Text(_bars(seen.pulse[-room:] if room else []), style="magenta"))
     return Panel(row, box=ROUNDED, title="the viral post", title_align="left", border_style="magenta", padding=(0, 1))
-
-
-def _boards(pages: Sequence[BoardPage], rows: int) -> Table:
-    grid = Table.grid(expand=True, padding=(0, 1))
-    for _ in pages:
-        grid.add_column(ratio=1)
-    grid.add_row(*(_board(page, rows) for page in pages))
-    return grid
 
 
 def _board(page: BoardPage, rows: int) -> Panel:
