@@ -270,7 +270,7 @@ class Worker:
         """Ask for a settlement when enough is dirty, and wait for one when there is twice that."""
         limits = self._limits
         dirty = self._dirty_rows()
-        waiting = self._segment.content_size_bytes + sum(len(segment.data) for segment in self._pending.segments)
+        waiting = self._segment.size_bytes + sum(len(segment.data) for segment in self._pending.segments)
         if dirty >= limits.settle_dirty_rows or waiting >= limits.settle_archive_bytes:
             self._settle_now.set()
         while self._is_overfull():
@@ -278,7 +278,7 @@ class Worker:
 
     def _is_overfull(self) -> bool:
         limits = self._limits
-        too_much = self._segment.content_size_bytes >= 2 * limits.settle_archive_bytes
+        too_much = self._segment.size_bytes >= 2 * limits.settle_archive_bytes
         if too_much or self._dirty_rows() >= 2 * limits.settle_dirty_rows:
             self._room.clear()
             return True

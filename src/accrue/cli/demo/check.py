@@ -102,7 +102,7 @@ async def _totals(connection: Connection, naive: Naive, counts: Counts) -> list[
         Compared("events that failed", 0, found.failed + found.unmatched),
         Compared("repeats", naive.repeated, repeated),
         Compared("conflicts", naive.conflicting, found.conflicting),
-        Compared("rejected", counts.malformed, counts.rejected),
+        Compared("rejected", counts.to_be_rejected, counts.rejected),
     ]
 
 

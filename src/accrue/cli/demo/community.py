@@ -72,6 +72,8 @@ class Sent(Struct, frozen=True, gc=False):
 
 
 class Post(Struct, frozen=True, gc=False):
+    """Something to read. `lane` is that of its owner."""
+
     id: str
     owner: str
     topic: str

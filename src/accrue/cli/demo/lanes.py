@@ -31,13 +31,14 @@ QUEUE_EVENTS_MAX = 4_000
 
 
 class Counts(Struct):
-    """Of events, by what the server answered at the door."""
+    """Of events, by what the server answered at the door. `to_be_rejected` is how many it should have: the malformed
+    ones, and those that contradict another one of the same request. `resent` are those of requests sent twice."""
 
     sent: int = 0
     accepted: int = 0
     repeated: int = 0
     rejected: int = 0
-    malformed: int = 0
+    to_be_rejected: int = 0
     resent: int = 0
 
 
@@ -154,8 +155,12 @@ class Lanes:
         self.position = max(self.position, position)
         counts, naive = self.counts, self.naive
         counts.sent += len(some)
+        said: dict[int, bytes] = {}
         for sent, status in zip(some, statuses, strict=True):
-            counts.malformed += sent.what == "malformed"
+            if sent.what == "malformed":
+                counts.to_be_rejected += 1
+            else:
+                counts.to_be_rejected += said.setdefault(sent.happening.number, sent.line) != sent.line
             if status == "accepted":
                 counts.accepted += 1
                 naive.fold(sent.happening, altered=sent.what == "conflict")

@@ -100,7 +100,7 @@ def _head(seen: Seen) -> Table:
 
 def _where(seen: Seen) -> Table:
     row = _across()
-    boards = ", ".join(f"/v1/boards/{name}" for name in seen.boards)
+    boards = ", ".join(f"/v1/boards/{name}" for name in (seen.boards[:1] if seen.note else seen.boards))
     where = Text.assemble((f"{seen.url}/docs", "underline"), (f"  {boards}", "dim"))
     row.add_row(where, Text(seen.note, style="yellow"))
     return row
