@@ -228,7 +228,8 @@ def _seen(play: Play, listening: Listening) -> Seen:
 
 @contextmanager
 def _interrupts(traffic: Child, show: Show) -> Iterator[None]:
-    """The first Ctrl-C ends the traffic, and what follows goes on; the second ends everything at once."""
+    """The first Ctrl-C ends the traffic, and what follows goes on; the second ends everything at once, and so do a
+    terminal that is closed and a polite kill: the temporary data goes with it."""
     loop, told = asyncio.get_running_loop(), False
     here = asyncio.current_task()
     assert here is not None
@@ -243,9 +244,15 @@ def _interrupts(traffic: Child, show: Show) -> Iterator[None]:
         show.doing("stopping ...")
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
+    for number in _AT_ONCE:
+        loop.add_signal_handler(number, here.cancel)
     try:
         yield
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in (signal.SIGINT, *_AT_ONCE):
+            loop.remove_signal_handler(number)
+
+
+_AT_ONCE = (signal.SIGTERM, signal.SIGHUP)

@@ -110,7 +110,8 @@ def _lines(found: Summary) -> list[tuple[str, str]]:
         share = row_share(found.row_writes, found.naive_row_writes)
         lines.append(("rows written", f"{found.row_writes:,} against {found.naive_row_writes:,} ({share})"))
     else:
-        lines.append(("rows written", f"{found.row_writes:,} in {found.settlements:,} settlements"))
+        plural = "" if found.settlements == 1 else "s"
+        lines.append(("rows written", f"{found.row_writes:,} in {found.settlements:,} settlement{plural}"))
     lines.append(("memory", f"{megabytes(found.memory_bytes)} at most, of the server"))
     return lines
 

@@ -156,7 +156,7 @@ def _figures(seen: Seen) -> Table:
         *("crawlers", f"{progress.crawled:,}"),
     )
     table.add_row(
-        *("settled", f"{figures.settlements:,} times"),
+        *("settled", f"{figures.settlements:,} time{'' if figures.settlements == 1 else 's'}"),
         *("rows", f"{figures.rows_written:,}"),
         *("naive", f"{progress.naive_rows:,}" if progress.naive_rows else "-"),
         *("memory", megabytes(figures.memory_bytes) if figures.memory_bytes else "-"),

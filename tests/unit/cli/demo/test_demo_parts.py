@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tomllib
 from collections.abc import Iterator
 from itertools import chain, repeat
 from pathlib import Path
@@ -28,6 +29,7 @@ from accrue.core.reader import read
 from accrue.errors import Misconfigured, Unavailable
 from accrue.serve.answers import BoardPage, BoardRow
 
+ROOT = Path(__file__).resolve().parents[4]
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"
 LATER = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\n{}"
 HANG_UP = b""
@@ -119,6 +121,12 @@ def test_the_example_program_is_the_one_people_look_at() -> None:
     assert "writers" in read(file.read_text(encoding="utf-8"), file=file.name).boards
     with pytest.raises(Misconfigured, match="'nothing' is missing"):
         example_program("nothing")
+
+
+def test_an_installed_package_has_the_example_programs_where_they_are_looked_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included["examples/programs"] == "accrue/examples"
 
 
 # --- what is shown -----------------------------------------------------------------------------------------------
