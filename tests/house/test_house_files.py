@@ -14,8 +14,7 @@ SUITE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 FILE_SIZE_BYTES_MAX = 256 * 1024
 
-LONG_FILES = {
-}
+LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS = {
     "wiring.py:running": "the life of a deployment, numbered and in order; apart, the order could not be seen",
 }
