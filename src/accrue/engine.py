@@ -22,6 +22,7 @@ from msgspec import Struct
 from accrue import ids, wiring
 from accrue.clock import Clock, SystemClock
 from accrue.config import DEFAULT_TENANT, Config, load
+from accrue.core.period import tzdata_version
 from accrue.core.ranking import Style
 from accrue.core.reader import read
 from accrue.errors import Misconfigured, Rejected
@@ -87,9 +88,12 @@ class Accrue:
         return Accrue(self.parts, name)
 
     async def use_program(self, text: str) -> bool:
-        """Let the tenant live by this program from here on, unless it does. Raises `ProgramError`."""
-        live = self.parts.live
-        if self._tenant in live.tenants() and live.program(self._tenant).text == text:
+        """Let the tenant live by this program from here on, unless it does. Raises `ProgramError`.
+
+        With newer time-zone data the same text is a new program: the log says from where on it counts.
+        """
+        live, tenant = self.parts.live, self._tenant
+        if tenant in live.tenants() and (live.program(tenant).text, live.tzdata(tenant)) == (text, tzdata_version()):
             return False
         receipt = await self.parts.acceptor.program(self._tenant, text, id=ids.event_id())
         assert receipt.position is not None  # a system event is accepted or raises

@@ -258,3 +258,16 @@ async def test_a_time_without_a_zone_is_refused(tmp_path: Path) -> None:
     async with engine(tmp_path) as accrue:
         with pytest.raises(Rejected, match="time zone"):
             await posted(accrue, "1", time=datetime(2026, 3, 2))  # noqa: DTZ001 - that is what is refused
+
+
+async def test_the_same_program_is_taken_again_only_when_the_time_zone_data_is_newer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '[metrics.points]\n[[rules]]\non = "posted"\ngive = [{ to = "actor", metric = "points" }]\n'
+    (tmp_path / "program.toml").write_text(text)
+    async with Accrue.open(program=tmp_path / "program.toml", data_dir=tmp_path / "data") as accrue:
+        assert not await accrue.use_program(text)
+
+        monkeypatch.setattr("accrue.engine.tzdata_version", lambda: "2199.1")
+
+        assert await accrue.use_program(text)

@@ -99,7 +99,7 @@ class CodeLines:
         return period not in KINDS
 
     def _change(self, table: str, subject: str = "subject") -> None:
-        self._line(f"record(({table}, {subject}, old, sequence)); {table}[{subject}] = new")
+        self._line(f"record(({table}, {subject}, old, (new, sequence))); {table}[{subject}] = new")
 
     def _check(self, metric: Metric) -> None:
         self._line(f"if not -{MAGNITUDE_MAX} <= new <= {MAGNITUDE_MAX}: raise past_limit({metric.name!r})")

@@ -34,8 +34,8 @@ class Award(Struct, frozen=True, array_like=True, gc=False):
 class Table(dict[str, Any]):
     """Subject -> immutable value.
 
-    `changed` holds what changed since the boards were last published, with the sequence number of the event that
-    changed it last; `dirty` the same since the last settlement began.
+    `changed` holds what changed since the boards were last published: its value, and the sequence number of the event
+    that gave it. `dirty` is the same since the last settlement began.
     """
 
     __slots__ = ("changed", "dirty", "key", "tenant")
@@ -44,15 +44,18 @@ class Table(dict[str, Any]):
         super().__init__()
         self.tenant = tenant
         self.key = key
-        self.changed: dict[str, int] = {}
-        self.dirty: dict[str, int] = {}
+        self.changed: dict[str, Change] = {}
+        self.dirty: dict[str, Change] = {}
 
     # Tables are told apart by identity; equal content does not make them the same.
     __hash__ = object.__hash__  # type: ignore[assignment]  # a dict says None here
 
 
-Entry = tuple[Table, str, Any, int]
-"""(table, subject, the value before or None, sequence number)."""
+Change = tuple[Any, int]
+"""(the value, the sequence number of the event that gave it). It does not change any more when the fold goes on."""
+
+Entry = tuple[Table, str, Any, Change]
+"""(table, subject, the value before or None, the change)."""
 
 
 def undo(journal: list[Entry], mark: int) -> None:
@@ -67,8 +70,8 @@ def undo(journal: list[Entry], mark: int) -> None:
 
 def note(journal: list[Entry]) -> dict[Table, None]:
     """Mark everything in the journal as changed, empty it, and return the tables concerned, in order."""
-    for table, subject, _, sequence in journal:
-        table.changed[subject] = sequence
+    for table, subject, _, change in journal:
+        table.changed[subject] = change
     tables = dict.fromkeys([entry[0] for entry in journal])
     journal.clear()
     return tables

@@ -19,7 +19,7 @@ it is
                 old = t0.get(subject)
                 new = (0 if old is None else old) + 5
                 if not -9007199254740991 <= new <= 9007199254740991: raise past_limit('points')
-                record((t0, subject, old, sequence)); t0[subject] = new
+                record((t0, subject, old, (new, sequence))); t0[subject] = new
 
 Everything that comes from a program enters as a checked expression, a `repr` or a number; never as raw text.
 """

@@ -43,6 +43,10 @@ class Live(Protocol):
         """The program in force. Raises `NotFound` naming the nearest tenant."""
         ...
 
+    def tzdata(self, tenant: str) -> str:
+        """The version of the time-zone data that the program in force was taken with."""
+        ...
+
     async def cells(self, tenant: str, subject: str, periods: list[str]) -> dict[TableKey, object]:
         """Everything known of one subject: its tallies in these periods, awards, streaks and attributes."""
         ...

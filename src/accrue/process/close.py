@@ -75,7 +75,7 @@ async def board_rows(book: Book, state: TenantState, board: Board, period: str) 
         table = state.tables.get(TableKey("tally", key.metric, period))
         if table is not None:
             column.update(table)
-            for subject, sequence in state.unsettled(table).items():
+            for subject, (_, sequence) in state.unsettled(table).items():
                 reached[subject] = max(sequence, reached.get(subject, 0))
     columns = list(zip(scores, starting_scores(state, board, period), strict=True))
     return {

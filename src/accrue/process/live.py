@@ -29,6 +29,9 @@ class LiveState:
     def program(self, tenant: str) -> Program:
         return self._state(tenant).program
 
+    def tzdata(self, tenant: str) -> str:
+        return self._state(tenant).tzdata
+
     async def cells(self, tenant: str, subject: str, periods: list[str]) -> dict[TableKey, object]:
         state = self._state(tenant)
         found: dict[TableKey, object] = {}

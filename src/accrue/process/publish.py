@@ -110,11 +110,10 @@ def _rows(tables: list[Table | None], starts: list[int]) -> list[Row]:
         (only,) = tables
         if only is None:
             return []
-        changed = only.changed
-        return list(map(_row, zip(changed, zip(map(only.__getitem__, changed)), changed.values(), strict=True)))
+        return [_row((subject, (value,), sequence)) for subject, (value, sequence) in only.changed.items()]
     reached: dict[str, int] = {}
     for table in tables:
-        for subject, sequence in table.changed.items() if table is not None else ():
+        for subject, (_, sequence) in table.changed.items() if table is not None else ():
             reached[subject] = max(sequence, reached.get(subject, 0))
     columns = [(table if table is not None else {}, start) for table, start in zip(tables, starts, strict=True)]
     return [

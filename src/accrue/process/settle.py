@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import repeat
+from itertools import islice
 
 import msgspec
 from msgspec import Struct
@@ -21,7 +21,7 @@ from accrue.book.base import (
     TallyRow,
 )
 from accrue.core.attribute import encode_plain
-from accrue.core.table import Table
+from accrue.core.table import Change, Table
 from accrue.process.outcome import Counts
 from accrue.process.world import World
 
@@ -43,23 +43,14 @@ class Pending(Struct):
     segments: list[Segment]
 
 
-async def build(world: World, before: Checkpoint, position: int, pending: Pending, archive: bytes) -> Settlement:
-    """Everything dirty as one settlement. The fold must stand still at `position` meanwhile.
+def begin(world: World, before: Checkpoint, position: int, pending: Pending, archive: bytes) -> Settlement:
+    """A settlement without its rows. The fold must stand still at `position`, which takes a moment only.
 
     Moves the dirty generation of every tenant to settling. The lists of `world` are left as they are: `clear` empties
     them once the book has them.
     """
-    rows: dict[str, list[object]] = {"tally": [], "award": [], "streak": [], "attribute": []}
-    made = 0
     for state in world.tenants.values():
         state.begin_settling()
-        for table in state.settling:
-            kept = rows[table.key.kind]
-            for row in _rows(table, state.settling[table]):
-                kept.append(row)
-                made += 1
-                if made % SLICE_ROWS == 0:
-                    await asyncio.sleep(0)
     for index in world.indexes:
         pending.repeats += index.freeze()
     facts = Facts({tenant: msgspec.structs.replace(counts) for tenant, counts in world.counts.items()}, archive.hex())
@@ -71,10 +62,6 @@ async def build(world: World, before: Checkpoint, position: int, pending: Pendin
             log_time_us=world.log_time_us,
             facts=msgspec.json.encode(facts).decode(),
         ),
-        tallies=rows["tally"],  # type: ignore[arg-type]  # filled by kind
-        awards=rows["award"],  # type: ignore[arg-type]  # as above
-        streaks=rows["streak"],  # type: ignore[arg-type]  # as above
-        attributes=rows["attribute"],  # type: ignore[arg-type]  # as above
         programs=list(world.programs),
         periods=list(world.new_periods.values()),
         results=list(world.results),
@@ -82,6 +69,24 @@ async def build(world: World, before: Checkpoint, position: int, pending: Pendin
         conflicts=list(world.conflicts),
         repeats=list(pending.repeats),
         segments=list(pending.segments),
+    )
+
+
+async def with_rows(settlement: Settlement, world: World) -> Settlement:
+    """The settlement with every row of the settling generation. The fold may go on: what was taken does not change."""
+    rows: dict[str, list[object]] = {"tally": [], "award": [], "streak": [], "attribute": []}
+    for state in list(world.tenants.values()):
+        for table, changes in state.settling.items():
+            made = _rows(table, changes)
+            while some := list(islice(made, SLICE_ROWS)):
+                rows[table.key.kind] += some
+                await asyncio.sleep(0)
+    return msgspec.structs.replace(
+        settlement,
+        tallies=rows["tally"],
+        awards=rows["award"],
+        streaks=rows["streak"],
+        attributes=rows["attribute"],
     )
 
 
@@ -115,22 +120,19 @@ _tally_row: Callable[[tuple[str, str, str, str, int, int]], TallyRow] = partial(
 """`TallyRow(*columns)` without the detour through Python, because these are most of all rows."""
 
 
-def _rows(table: Table, dirty: dict[str, int]) -> Iterator[object]:
+def _rows(table: Table, changes: dict[str, Change]) -> Iterator[object]:
     tenant, (kind, name, part) = table.tenant, table.key
     if kind == "tally":
-        values = map(table.__getitem__, dirty)
-        rows = zip(repeat(tenant), repeat(name), repeat(part), dirty, values, dirty.values(), strict=False)
-        yield from map(_tally_row, rows)
+        for subject, (value, sequence) in changes.items():
+            yield _tally_row((tenant, name, part, subject, value, sequence))
     elif kind == "award":
-        for subject in dirty:
-            award = table[subject]
+        for subject, (award, _) in changes.items():
             revoked = int(award.revoked)
             yield AwardRow(tenant, name, part, subject, award.holder, award.time_us, award.sequence, revoked)
     elif kind == "streak":
-        for subject in dirty:
-            streak = table[subject]
+        for subject, (streak, _) in changes.items():
             runs = msgspec.json.encode(streak).decode()
             yield StreakRow(tenant, name, subject, streak.current, streak.longest, streak.last, runs)
     else:
-        for subject in dirty:
-            yield AttributeRow(tenant, part, name, subject, encode_plain(table[subject]))
+        for subject, (value, _) in changes.items():
+            yield AttributeRow(tenant, part, name, subject, encode_plain(value))

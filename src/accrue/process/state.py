@@ -18,7 +18,7 @@ from accrue.core.decide import Decide, Decider, DecodedEvent, Remembers
 from accrue.core.period import Moment
 from accrue.core.program import Program
 from accrue.core.streak import Streak
-from accrue.core.table import Award, Entry, Table, TableKey
+from accrue.core.table import Award, Change, Entry, Table, TableKey
 
 MOMENTS_BOUND_MAX = 4_096
 """Functions are bound per moment; past this many they are bound anew."""
@@ -36,10 +36,11 @@ class TenantState:
         self.journal: list[Entry] = []
         self.touched: dict[Table, None] = {}
         self._unsettled: dict[Table, None] = {}
-        self.settling: dict[Table, dict[str, int]] = {}
+        self.settling: dict[Table, dict[str, Change]] = {}
         self.settlements = 0
         self.opened: list[str] = []
         self.program_sequence = 0
+        self.tzdata = ""
         self.partial = set(partial)
         self._known: dict[str, set[str]] = {}
         self._warm: set[str] = set()
@@ -157,8 +158,9 @@ class TenantState:
     def begin_settling(self) -> None:
         """Everything the book does not have becomes the settling generation. The fold goes on in a new one."""
         for table in self._unsettled:
-            self.settling[table] = {**self.settling.get(table, {}), **table.dirty, **table.changed}
-            table.dirty = {}
+            older, table.dirty = table.dirty, {}
+            older.update(table.changed)
+            self.settling[table] = {**self.settling[table], **older} if table in self.settling else older
         self._unsettled = dict(self.touched)  # their changes will be dirty once more when they are published
 
     def settled(self) -> None:
@@ -184,8 +186,8 @@ class TenantState:
         """Changes that no settlement holds yet; one that is not published yet may count twice."""
         return sum(len(table.dirty) + len(table.changed) for table in self._unsettled)
 
-    def unsettled(self, table: Table) -> dict[str, int]:
-        """Subjects of a table that the book does not have yet, with the sequence of their last change."""
+    def unsettled(self, table: Table) -> dict[str, Change]:
+        """What of a table the book does not have yet."""
         return {**self.settling.get(table, {}), **table.dirty, **table.changed}
 
     # --- reading and evicting -----------------------------------------------------------------------------------

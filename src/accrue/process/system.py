@@ -133,7 +133,7 @@ class System:
         self._world.versions[tenant] = version
         self._world.programs.append(ProgramRow(tenant, version, sequence, data.text, data.tzdata, data.semantics))
         state = self._world.use(tenant, program)
-        state.program_sequence = sequence
+        state.program_sequence, state.tzdata = sequence, data.tzdata
 
     async def _change(
         self,
@@ -169,8 +169,8 @@ class System:
 
     def _imported(self, state: TenantState, data: ImportData, sequence: int) -> None:
         table = state.open(IMPORTS)
-        table[data.digest] = msgspec.json.encode(data).decode()
-        table.changed[data.digest] = sequence
+        table[data.digest] = text = msgspec.json.encode(data).decode()
+        table.changed[data.digest] = (text, sequence)
         state.touch({table: None})
 
 

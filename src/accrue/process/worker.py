@@ -107,7 +107,7 @@ class Worker:
             world.versions[program.tenant] = program.version
             partial = ["all", *(period for tenant, period in world.periods if tenant == program.tenant)]
             state = world.use(program.tenant, read(program.text), partial=partial)
-            state.program_sequence = program.sequence
+            state.program_sequence, state.tzdata = program.sequence, program.tzdata
         indexes = {index.name: index for index in world.indexes}
         async for run in known.repeats:
             indexes[run.index].load(run)
@@ -175,12 +175,13 @@ class Worker:
                 if position == before.position:
                     return
                 self._finish_segment()
-                try:
-                    settlement = await settle.build(self.world, before, position, self._pending, self._archive)
-                except BaseException:
-                    settle.put_back(self.world)
-                    raise
+                settlement = settle.begin(self.world, before, position, self._pending, self._archive)
             self._room.set()
+            try:
+                settlement = await settle.with_rows(settlement, self.world)
+            except BaseException:
+                settle.put_back(self.world)
+                raise
             await self._commit(settlement)
         await self._make_room()
         await self._log.trim(self._partition, up_to=position)

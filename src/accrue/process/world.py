@@ -29,6 +29,7 @@ class Memory(Struct, frozen=True, kw_only=True):
 
     `repeat_window_us`: an event id, in log time. `once_window_us`: what `once` rules saw of an hour, day, week or
     month. What a rule saw of a year, of a named range, or once at all is remembered for ever.
+    `size_bytes_max` is for all of them: half of it for the ids, a quarter for each kind of `once`.
     """
 
     repeat_window_us: int = DAY_US
@@ -45,9 +46,9 @@ class World:
         self.counts: dict[str, Counts] = {}
         self.versions: dict[str, int] = {}
         self.periods: dict[tuple[str, str], PeriodRow] = {}
-        self.repeats = _index("events", memory.repeat_window_us, memory, Sizes())
-        self.once_lately = _index("once", memory.once_window_us, memory, ONE_BY_ONE)
-        self.once_ever = _index("once-ever", None, memory, ONE_BY_ONE)
+        self.repeats = _index("events", memory.repeat_window_us, memory.size_bytes_max // 2, Sizes())
+        self.once_lately = _index("once", memory.once_window_us, memory.size_bytes_max // 4, ONE_BY_ONE)
+        self.once_ever = _index("once-ever", None, memory.size_bytes_max // 4, ONE_BY_ONE)
         self._once_fresh: dict[bytes, bool] = {}
         self.bare_decoder = msgspec.json.Decoder(DecodedEvent)
         # What the next settlement writes besides the tables:
@@ -118,8 +119,6 @@ class World:
         self.periods[row.tenant, row.period] = self.new_periods[row.tenant, row.period] = row
 
 
-def _index(name: str, window_us: int | None, memory: Memory, sizes: Sizes) -> RepeatIndex:
+def _index(name: str, window_us: int | None, size_bytes_max: int, sizes: Sizes) -> RepeatIndex:
     bucket_us = DAY_US if window_us is None else max(window_us // 24, 1)
-    return RepeatIndex(
-        name, window_us=window_us, bucket_us=bucket_us, size_bytes_max=memory.size_bytes_max, sizes=sizes
-    )
+    return RepeatIndex(name, window_us=window_us, bucket_us=bucket_us, size_bytes_max=size_bytes_max, sizes=sizes)

@@ -32,7 +32,7 @@ def cells(**tallies: tuple[str, int]) -> Cells:
 
 def changed(held: TenantState, key: TableKey, subject: str, value: object, sequence: int = 1) -> Table:
     table = held.open(key)
-    held.journal.append((table, subject, table.get(subject), sequence))
+    held.journal.append((table, subject, table.get(subject), (value, sequence)))
     table[subject] = value
     held.touch(note(held.journal))
     return table
@@ -97,12 +97,12 @@ def test_both_generations_are_dirty_again_after_a_failure_and_the_newer_one_coun
     held.begin_settling()
     table.changed = {}
     changed(held, ALL, "ann", 2, sequence=3)
-    assert held.unsettled(table) == {"ann": 3, "bob": 2}
+    assert held.unsettled(table) == {"ann": (2, 3), "bob": (1, 2)}
     table.dirty, table.changed = table.changed, {}
 
     held.settling_failed()
 
-    assert table.dirty == {"ann": 3, "bob": 2}
+    assert table.dirty == {"ann": (2, 3), "bob": (1, 2)}
     held.begin_settling()
     held.settled()
     assert held.unsettled(table) == {}
@@ -112,8 +112,8 @@ def test_a_settlement_takes_what_is_not_yet_published_too() -> None:
     held = state()
     table = changed(held, ALL, "ann", 1)
     held.begin_settling()
-    assert held.settling == {table: {"ann": 1}}
-    assert table.changed == {"ann": 1}  # the boards still want it
+    assert held.settling == {table: {"ann": (1, 1)}}
+    assert table.changed == {"ann": (1, 1)}  # the boards still want it
 
 
 def test_evicting_keeps_what_is_unsettled_or_was_just_settled_and_forgets_the_rest() -> None:
