@@ -24,6 +24,7 @@ from rich.table import Table
 from accrue.cli.options import DEFAULT_TENANT, AsJson, ConfigFile, DataDir, Tenant, closing_nothing, iso, settings
 from accrue.cli.terminal import cell, err, out, printable, show_json
 from accrue.clock import Clock, SystemClock
+from accrue.collector import calm
 from accrue.config import Config
 from accrue.engine import Accrue
 from accrue.errors import Misconfigured
@@ -147,7 +148,8 @@ async def _import(
 ) -> Summary:
     async with Accrue.open(config, tenant=tenant, clock=clock) as accrue:
         importer = Importer(accrue.parts.acceptor, accrue.parts.live, clock, tenant=tenant)
-        return await importer.run(content, source, batch_events=batch_events, on_progress=on_progress)
+        with calm():
+            return await importer.run(content, source, batch_events=batch_events, on_progress=on_progress)
 
 
 def _format(file: Path, said: FileFormat | None) -> Format:

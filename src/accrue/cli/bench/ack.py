@@ -23,12 +23,13 @@ import typer
 from msgspec import Struct
 
 from accrue.cli.bench.ack_client import Load, Requests, Window
-from accrue.cli.bench.drive import collector, run
+from accrue.cli.bench.drive import run
 from accrue.cli.bench.place import directory
 from accrue.cli.bench.report import Miscounted, bounded, machine, show
 from accrue.cli.options import AsJson
 from accrue.cli.terminal import err
 from accrue.clock import Clock, SystemClock
+from accrue.collector import calm
 from accrue.errors import Unavailable
 
 TURNS_MAX = 10
@@ -107,7 +108,7 @@ def ack(
     clock = SystemClock()
     requests = Requests(subjects=SUBJECTS, end_us=clock.now_us())
     cores = _cores()
-    with directory(place) as data_dir, collector(), _pinned(cores.client):
+    with directory(place) as data_dir, calm(), _pinned(cores.client):
         bench = Bench(data_dir, requests, clock, cores, seconds)
         figures = run(bench.measure(connections, latency_connections, turns))
         facts = machine(data_dir)

@@ -22,7 +22,8 @@ from typing import cast
 import msgspec
 from msgspec import Struct
 
-from accrue.cli.bench.drive import APPLIED_WAIT_S_MAX, collector, engine_settings, program_file, run
+from accrue.cli.bench.drive import APPLIED_WAIT_S_MAX, engine_settings, program_file, run
+from accrue.collector import calm
 from accrue.config import DEFAULT_TENANT, ServerConfig
 from accrue.core.record import Batch
 from accrue.engine import Accrue
@@ -56,7 +57,7 @@ async def main(kind: str, data_dir: Path, settle_interval_s: float) -> None:
             port, accrue = await stack.enter_async_context(_echo()), None
         else:
             accrue = await stack.enter_async_context(_engine(kind, data_dir, settle_interval_s))
-            stack.enter_context(collector())
+            stack.enter_context(calm())
             url = await stack.enter_async_context(listening(accrue, ServerConfig(port=0)))
             port = int(url.rpartition(":")[2])
         _say(Listening(port))

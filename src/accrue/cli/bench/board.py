@@ -11,11 +11,12 @@ from msgspec import Struct
 from accrue import ids
 from accrue.boards.measure import Times, measure
 from accrue.boards.memory import MemoryBoards
-from accrue.cli.bench.drive import collector, run
+from accrue.cli.bench.drive import run
 from accrue.cli.bench.place import directory
 from accrue.cli.bench.report import bounded, machine, show
 from accrue.cli.options import AsJson
 from accrue.clock import SystemClock
+from accrue.collector import calm
 
 MEMBERS_MAX = 10_000_000
 
@@ -44,7 +45,7 @@ def board(
       accrue bench board --members 100000 --json
     """
     bounded("--members", members, 10, MEMBERS_MAX)
-    with directory(place) as data_dir, collector():
+    with directory(place) as data_dir, calm():
         clock = SystemClock()
         found = run(measure(lambda: MemoryBoards(instance=ids.identity()), members=members, seconds=clock.monotonic_s))
         facts = machine(data_dir)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -70,23 +69,3 @@ async def queryable(accrue: Accrue, position: int) -> None:
     """Return once reads show everything up to the position, after one read that does."""
     await accrue.parts.live.applied(position, timeout_s=APPLIED_WAIT_S_MAX)
     await accrue.board("writers").top(10)
-
-
-@contextmanager
-def collector() -> Iterator[None]:
-    """The settings of the garbage collector that the server runs with, and those of before afterwards.
-
-    What the engine keeps lives long and holds no cycles, so a full collection goes through all of it and finds
-    nothing: with Python's own settings that costs about 2 us an event. What is there already is put out of its sight.
-    """
-    from accrue.server import GC_THRESHOLDS  # here, because the HTTP stack takes a while to load
-
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()

@@ -9,11 +9,12 @@ import typer
 from msgspec import Struct
 
 from accrue.cli.bench import naive, workload
-from accrue.cli.bench.drive import collector, engine, pour, program_file, queryable, run
+from accrue.cli.bench.drive import engine, pour, program_file, queryable, run
 from accrue.cli.bench.place import directory
 from accrue.cli.bench.report import Miscounted, bounded, machine, show
 from accrue.cli.options import AsJson
 from accrue.clock import Clock, SystemClock
+from accrue.collector import calm
 from accrue.config import DEFAULT_TENANT
 from accrue.core.decide import Decider
 from accrue.core.reader import read
@@ -78,7 +79,7 @@ async def measure(
     bodies = list(workload.bodies(stream, batch=batch))
     expected = naive.community_totals(stream)
     async with engine(data_dir, "community", settle_interval_s=settle_interval_s) as accrue:
-        with collector():
+        with calm():
             began = clock.monotonic_s()
             position = await pour(accrue, bodies)
             durable_s = clock.monotonic_s() - began

@@ -10,11 +10,12 @@ import typer
 from msgspec import Struct
 
 from accrue.cli.bench import naive, workload
-from accrue.cli.bench.drive import collector, engine, pour, queryable, run
+from accrue.cli.bench.drive import engine, pour, queryable, run
 from accrue.cli.bench.place import directory
 from accrue.cli.bench.report import Miscounted, bounded, machine, show
 from accrue.cli.options import AsJson
 from accrue.clock import Clock, SystemClock
+from accrue.collector import calm
 from accrue.connect.sqlite import SqliteThread
 
 EVENTS_MAX = 10_000_000
@@ -62,7 +63,7 @@ async def measure(data_dir: Path, stream: workload.Stream, clock: Clock, naive_s
     updates, naive_s = await _naive(data_dir / "naive.db", clock, naive_seconds)
     bodies = list(workload.bodies(stream, batch=BATCH))
     async with engine(data_dir / "data", "views", settle_interval_s=1.0) as accrue:
-        with collector():
+        with calm():
             began = clock.monotonic_s()
             await queryable(accrue, await pour(accrue, bodies))
             seconds = clock.monotonic_s() - began

@@ -9,11 +9,12 @@ import typer
 from msgspec import Struct
 
 from accrue.cli.bench import naive, workload
-from accrue.cli.bench.drive import collector, engine, pour, queryable, run
+from accrue.cli.bench.drive import engine, pour, queryable, run
 from accrue.cli.bench.place import directory
 from accrue.cli.bench.report import bounded, machine, show
 from accrue.cli.options import AsJson
 from accrue.clock import SystemClock
+from accrue.collector import calm
 from accrue.config import ProcessConfig
 
 EVENTS_MAX = 10_000_000
@@ -82,7 +83,7 @@ async def measure(data_dir: Path, events: int, subjects: int, settle_interval_s:
     stream = workload.readers(events=events, subjects=subjects, end_us=SystemClock().now_us())
     expected = naive.reader_totals(stream)
     async with engine(data_dir, "readers", settle_interval_s=settle_interval_s) as accrue:
-        with collector():
+        with calm():
             await queryable(accrue, await pour(accrue, workload.bodies(stream, batch=BATCH)))
         await accrue.settle()
         status = accrue.parts.live.status()

@@ -16,8 +16,9 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from accrue.cli.bench.drive import collector, engine_settings, run
+from accrue.cli.bench.drive import engine_settings, run
 from accrue.cli.demo.messages import SETTLE, Broken, Listening, Settled, say, standard_input
+from accrue.collector import calm
 from accrue.config import DEFAULT_PORT, ServerConfig
 from accrue.engine import Accrue
 from accrue.errors import AccrueError
@@ -39,7 +40,7 @@ async def main(setup: Setup) -> None:
     """Listen, do as told, end with standard input."""
     settings = engine_settings(Path(setup.data_dir), SETTLE_INTERVAL_S)
     async with Accrue.open(settings, program=setup.program) as accrue:
-        with collector():
+        with calm():
             async with _listening(accrue, setup.port) as found:
                 say(found)
                 words = await standard_input()
