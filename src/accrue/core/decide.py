@@ -39,6 +39,9 @@ Raises one of FAULTS when a rule cannot be evaluated."""
 FAULTS = (Failure, TypeError, ArithmeticError, ValueError)
 """What deciding may raise for an event that a rule cannot handle. Anything else is a defect of ours."""
 
+OnceKeys = Callable[[Any, Callable[[bytes], None], Callable[[bytes], None]], None]
+"""`(event, lately, ever)`: gives every key that a `once` rule may ask for to one of the two."""
+
 Open = Callable[[TableKey], Table]
 Seen = Callable[[bytes], bool]
 
@@ -77,6 +80,7 @@ class Decider:
         self._subject_paths = [path for path in _subject_paths(program) if path[0] == "data"]
         self.decoder = self._decoder()
         self.types = program.types
+        self.once_types = frozenset(type for rule in program.rules if rule.once for type in rule.on)
 
     def bind(self, type: str, *, moment: Moment, open: Open, journal: list[Entry], remembers: Remembers) -> Decide:
         """The function for one event type, bound to the tables of one moment."""
@@ -100,6 +104,11 @@ class Decider:
         subjects.discard(None)
         return subjects
 
+    def bind_once(self, type: str, moment: Moment) -> OnceKeys | None:
+        """The function that makes the keys `once` rules of a type may ask for; None for a type without such rules."""
+        bind = self._code(type).bind_once
+        return bind(moment) if bind else None
+
     def change_type(self, metric: str, mode: Mode) -> str:
         """The inner type that changes one metric from outside the rules: an adjustment or a score.
 
@@ -122,7 +131,7 @@ class Decider:
                 **{name: arithmetic.decimal(number) for name, number in numbers.items()},
             }
             exec(compile(text, f"<{type}>", "exec"), scope)  # built from checked trees only; see expression.py
-            self._codes[type] = Code(text, slots, scope["bind"])
+            self._codes[type] = Code(text, slots, scope["bind"], scope.get("bind_once"))
         return self._codes[type]
 
     def _keys(self, slots: Sequence[Slot], moment: Moment) -> list[TableKey | None]:

@@ -50,6 +50,7 @@ class Code(NamedTuple):
     text: str
     slots: tuple[Slot, ...]
     bind: Callable[..., Any]
+    bind_once: Callable[..., Any] | None
 
 
 class FunctionWriter(CodeLines):
@@ -59,6 +60,7 @@ class FunctionWriter(CodeLines):
         super().__init__(program, data_names)
         self._tenant = tenant
         self._type = type
+        self._once_keys: list[str] = []  # the body of the function that only makes the keys of `once` rules
         self._given: dict[Path, dict[str, list[str]]] = {}  # to -> metric or streak -> flags of what gave it
 
     def write(self) -> tuple[str, tuple[Slot, ...], dict[str, str]]:
@@ -101,6 +103,14 @@ class FunctionWriter(CodeLines):
             for name in sorted(self._reads)
             if name.startswith("period_")
         ]
+        once = [
+            "def bind_once(moment):",
+            *ids,
+            "    def once_keys(event, lately, ever):",
+            *fields,
+            *self._once_keys,
+            "    return once_keys",
+        ]
         return "\n".join(
             [
                 "def bind(tables, record, moment, remembers):",
@@ -113,6 +123,7 @@ class FunctionWriter(CodeLines):
                 *stamps,
                 *(self._lines or ["        pass"]),
                 "    return decide",
+                *(once if self._once_keys else []),
                 "",
             ]
         )
@@ -160,7 +171,9 @@ class FunctionWriter(CodeLines):
             else:
                 self._reads.add(f"period_{word}")
                 parts.append(f"period_{word}")
-        self._line(f"once = once_key({', '.join(parts)})")
+        key = f"once_key({', '.join(parts)})"
+        self._line(f"once = {key}")
+        self._once_keys += ["        try:", f"            {self._memory(rule)}({key})", "        except Failure: pass"]
 
     def _memory(self, rule: Rule) -> str:
         return "lately" if any(word in LATELY_PERIODS for word in rule.once) else "ever"

@@ -100,6 +100,8 @@ class Fold:
             moment = state.program.calendar.moment
             moments = [moment(time_us) for time_us in stretch.times_us]
             await self._load(state, stretch, moments)
+            if state.decider.once_types:
+                self._foresee(state, stretch, moments)
         for left, right in _slices(stretch):
             event = stretch.events[left]
             if event.type.startswith(SYSTEM_PREFIX):
@@ -155,6 +157,18 @@ class Fold:
         if missing:
             cells = await patiently(lambda: self._book.load(state.tenant, missing, periods))
             state.fill(cells, missing, periods)
+
+    def _foresee(self, state: TenantState, stretch: Stretch, moments: Sequence[Moment]) -> None:
+        """Look up in bulk what `once` rules may ask about these events."""
+        lately: list[bytes] = []
+        ever: list[bytes] = []
+        types, one, two = state.decider.once_types, lately.append, ever.append
+        for event, moment in zip(stretch.events, moments, strict=True):
+            if event.type in types:
+                keys = state.once_function(event.type, moment)
+                if keys is not None:
+                    keys(event, one, two)
+        self._world.foresee(lately, ever)
 
     def _decide(self, state: TenantState, stretch: Stretch, moments: Sequence[Moment], left: int, right: int) -> None:
         """Decide the new ones among `events[left:right]`, in order."""

@@ -14,7 +14,7 @@ import msgspec
 
 from accrue.book.base import Cells
 from accrue.core.attribute import decode_plain
-from accrue.core.decide import Decide, Decider, DecodedEvent, Remembers
+from accrue.core.decide import Decide, Decider, DecodedEvent, OnceKeys, Remembers
 from accrue.core.period import Moment
 from accrue.core.program import Program
 from accrue.core.streak import Streak
@@ -46,6 +46,7 @@ class TenantState:
         self._warm: set[str] = set()
         self._remembers = remembers
         self._bound: dict[Moment, dict[str, Decide | None]] = {}
+        self._once_bound: dict[tuple[str, Moment], OnceKeys | None] = {}
         self._bound_by_ids: dict[tuple[str | None, ...], dict[str, Decide | None]] = {}
         self._kinds: dict[str, str] = {}
         self.use(program)
@@ -84,6 +85,13 @@ class TenantState:
             return None  # unknown types are the sender's words: remember a bounded number of them
         functions[type] = function
         return function
+
+    def once_function(self, type: str, moment: Moment) -> OnceKeys | None:
+        """The function that makes the keys of a type's `once` rules at a moment; None when it has none."""
+        place = (type, moment)
+        if place not in self._once_bound:
+            self._once_bound[place] = self.decider.bind_once(type, moment)
+        return self._once_bound[place]
 
     def open(self, key: TableKey) -> Table:
         """The table of that key, made when it is new."""
@@ -228,6 +236,7 @@ class TenantState:
     def _unbind(self) -> None:
         self._bound.clear()
         self._bound_by_ids.clear()
+        self._once_bound.clear()
 
 
 def _pieces(table: Table) -> Iterator[list[str]]:

@@ -50,6 +50,7 @@ class World:
         self.once_lately = _index("once", memory.once_window_us, memory.size_bytes_max // 4, ONE_BY_ONE)
         self.once_ever = _index("once-ever", None, memory.size_bytes_max // 4, ONE_BY_ONE)
         self._once_fresh: dict[bytes, bool] = {}
+        self._once_absent: set[bytes] = set()
         self.bare_decoder = msgspec.json.Decoder(DecodedEvent)
         # What the next settlement writes besides the tables:
         self.failed: list[FailedRow] = []
@@ -69,12 +70,19 @@ class World:
             index.advance(log_time_us)
 
     def remembers(self) -> Remembers:
-        """What `once` rules ask. What they saw since the last `put_once` is remembered beside the indexes."""
-        fresh, lately, ever = self._once_fresh, self.once_lately.seen, self.once_ever.seen
+        """What `once` rules ask. What they saw since the last `put_once` is remembered beside the indexes, and so is
+        what `foresee` found to be in none of them."""
+        fresh, absent, lately, ever = self._once_fresh, self._once_absent, self.once_lately.seen, self.once_ever.seen
         return Remembers(
-            lately=lambda key: key in fresh or lately(key),
-            ever=lambda key: key in fresh or ever(key),
+            lately=lambda key: key in fresh or (key not in absent and lately(key)),
+            ever=lambda key: key in fresh or (key not in absent and ever(key)),
         )
+
+    def foresee(self, lately: Sequence[bytes], ever: Sequence[bytes]) -> None:
+        """Look up in bulk, which is ten times cheaper, what `once` rules may ask one by one until `put_once`."""
+        for index, keys in ((self.once_lately, lately), (self.once_ever, ever)):
+            known = index.look_up(keys) if keys else []
+            self._once_absent.update([key for key, found in zip(keys, known, strict=True) if found is None])
 
     def remember_once(self, marks: Sequence[tuple[bytes, bool]]) -> None:
         """What the `once` rules of an event that succeeded have now seen: (key, for ever?)."""
@@ -82,6 +90,7 @@ class World:
 
     def put_once(self) -> None:
         """Move what `once` rules saw into the indexes, in bulk."""
+        self._once_absent.clear()
         fresh = self._once_fresh
         if fresh:
             for index, for_ever in ((self.once_lately, False), (self.once_ever, True)):
