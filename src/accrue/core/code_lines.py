@@ -33,7 +33,8 @@ class CodeLines:
         self._program = program
         self._data_names = data_names
         self._lines: list[str] = []
-        self._depth = 2
+        self._depth = 3
+        self._writes: list[str] = []  # the table of each place that writes, in order
         self._slots: dict[Slot, int] = {}
         self._numbers: dict[str, str] = {}
         self._reads: set[str] = set()
@@ -99,7 +100,10 @@ class CodeLines:
         return period not in KINDS
 
     def _change(self, table: str, subject: str = "subject") -> None:
-        self._line(f"record(({table}, {subject}, old, (new, sequence))); {table}[{subject}] = new")
+        """Put `new` in place of `old`, and keep both: to be marked in the end, or put back when the event fails."""
+        write = len(self._writes)
+        self._writes.append(table)
+        self._line(f"s{write} = {subject}; o{write} = old; n{write} = new; {table}[{subject}] = new")
 
     def _check(self, metric: Metric) -> None:
         self._line(f"if not -{MAGNITUDE_MAX} <= new <= {MAGNITUDE_MAX}: raise past_limit({metric.name!r})")

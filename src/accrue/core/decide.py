@@ -2,11 +2,10 @@
 
 The rules, streaks and badges that concern one event type are written out as one straight Python function, because
 a function without a loop over rules is several times faster than interpreting them. `Decider.source(type)` shows
-it. What such a function may touch is given to it: the tables of the event's periods, the journal that takes every
-change, and what `once` rules remember.
+it. What such a function may touch is given to it: the tables of the event's periods, and what `once` rules remember.
 
 The order inside one event is the order of the file: rules (a later one sees what an earlier one did), then streaks,
-then badges. An event on which anything fails raises; the caller undoes the journal, and the event had no effect.
+then badges. An event on which anything fails raises, and then it has changed nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from accrue.core.period import Moment
 from accrue.core.program import Program
 from accrue.core.rule import Mode
 from accrue.core.streak import NONE, with_event, with_period
-from accrue.core.table import Award, Entry, Table, TableKey
+from accrue.core.table import Award, Table, TableKey, put_back
 from accrue.core.tally import decimal_value, scaled, split_remainder
 from accrue.core.write_code import Code, FunctionWriter
 
@@ -82,12 +81,12 @@ class Decider:
         self.types = program.types
         self.once_types = frozenset(type for rule in program.rules if rule.once for type in rule.on)
 
-    def bind(self, type: str, *, moment: Moment, open: Open, journal: list[Entry], remembers: Remembers) -> Decide:
-        """The function for one event type, bound to the tables of one moment."""
+    def bind(self, type: str, *, moment: Moment, open: Open, remembers: Remembers) -> tuple[Decide, list[Table]]:
+        """The function for one event type, bound to the tables of one moment, and those tables."""
         code = self._code(type)
         tables = [open(key) if key else None for key in self._keys(code.slots, moment)]
-        function: Decide = code.bind(tables, journal.append, moment, remembers)
-        return function
+        function: Decide = code.bind(tables, moment, remembers)
+        return function, [table for table in tables if table is not None]
 
     def keys(self, events: Iterable[Any]) -> set[str]:
         """Every subject these events may concern: what has to be in memory before they are decided."""
@@ -239,6 +238,7 @@ _SCOPE: dict[str, Any] = {
     "decimal_value": decimal_value,
     "once_key": once_key,
     "past_limit": _past_limit,
+    "put_back": put_back,
     "plain": plain,
     "scaled": scaled,
     "split_remainder": split_remainder,

@@ -1,8 +1,8 @@
-"""A table: one kind of state for every subject, and the journal that records and undoes its changes.
+"""A table: one kind of state for every subject.
 
 All state is tables of immutable values: tallies of a metric in a period, awards of a badge, a streak, an attribute.
-A change replaces a value and is written to the journal first, so that an event that fails halfway leaves nothing
-behind, and so that afterwards it is known what changed.
+A change replaces a value, and is marked once the whole event has succeeded; an event that fails halfway puts back
+what it had replaced and leaves no mark.
 """
 
 from __future__ import annotations
@@ -54,24 +54,10 @@ class Table(dict[str, Any]):
 Change = tuple[Any, int]
 """(the value, the sequence number of the event that gave it). It does not change any more when the fold goes on."""
 
-Entry = tuple[Table, str, Any, Change]
-"""(table, subject, the value before or None, the change)."""
 
-
-def undo(journal: list[Entry], mark: int) -> None:
-    """Take back everything after `mark`, newest first."""
-    while len(journal) > mark:
-        table, subject, before, _ = journal.pop()
-        if before is None:
-            del table[subject]
-        else:
-            table[subject] = before
-
-
-def note(journal: list[Entry]) -> dict[Table, None]:
-    """Mark everything in the journal as changed, empty it, and return the tables concerned, in order."""
-    for table, subject, _, change in journal:
-        table.changed[subject] = change
-    tables = dict.fromkeys([entry[0] for entry in journal])
-    journal.clear()
-    return tables
+def put_back(table: Table, subject: str, before: Any) -> None:
+    """Undo one change; `before` is None when there was no value."""
+    if before is None:
+        del table[subject]
+    else:
+        table[subject] = before

@@ -12,14 +12,20 @@ it is
     def decide(event, sequence, time_us, stamp, marks):
         actor = event.actor
         owner = event.owner
-        # rule 1
-        if actor != owner:
-            subject = actor
-            if subject is not None:
-                old = t0.get(subject)
-                new = (0 if old is None else old) + 5
-                if not -9007199254740991 <= new <= 9007199254740991: raise past_limit('points')
-                record((t0, subject, old, (new, sequence))); t0[subject] = new
+        s0 = None
+        try:
+            # rule 1
+            if actor != owner:
+                subject = actor
+                if subject is not None:
+                    old = t0.get(subject)
+                    new = (0 if old is None else old) + 5
+                    if not -9007199254740991 <= new <= 9007199254740991: raise past_limit('points')
+                    s0 = subject; o0 = old; n0 = new; t0[subject] = new
+        except BaseException:
+            if s0 is not None: put_back(t0, s0, o0)
+            raise
+        if s0 is not None: t0.changed[s0] = (n0, sequence)
 
 Everything that comes from a program enters as a checked expression, a `repr` or a number; never as raw text.
 """
@@ -111,9 +117,19 @@ class FunctionWriter(CodeLines):
             *self._once_keys,
             "    return once_keys",
         ]
+        numbers = range(len(self._writes))
+        unset = ["        " + " = ".join(f"s{write}" for write in numbers) + " = None"] if numbers else []
+        back = [
+            f"            if s{write} is not None: put_back({self._writes[write]}, s{write}, o{write})"
+            for write in numbers
+        ]
+        marks = [
+            f"        if s{write} is not None: {table}.changed[s{write}] = (n{write}, sequence)"
+            for write, table in enumerate(self._writes)
+        ]
         return "\n".join(
             [
-                "def bind(tables, record, moment, remembers):",
+                "def bind(tables, moment, remembers):",
                 *tables,
                 *ordinals,
                 *ids,
@@ -121,7 +137,13 @@ class FunctionWriter(CodeLines):
                 "    def decide(event, sequence, time_us, stamp, marks):",
                 *fields,
                 *stamps,
-                *(self._lines or ["        pass"]),
+                *unset,
+                "        try:",
+                *(self._lines or ["            pass"]),
+                "        except BaseException:",
+                *reversed(back),
+                "            raise",
+                *marks,
                 "    return decide",
                 *(once if self._once_keys else []),
                 "",

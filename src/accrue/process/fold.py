@@ -4,7 +4,7 @@ A batch of a tenant is taken in stretches. A stretch is decoded in one call, set
 new events in bulk, and what is new is decided event by event. Between slices the event loop gets its turn, so that
 acknowledgements stay quick.
 
-An event on which a rule fails leaves nothing behind: the journal is undone and the event is parked with the reason.
+An event on which a rule fails has changed nothing: it is parked with the reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from accrue.core.decide import FAULTS, DecodedEvent
 from accrue.core.event import PROGRAM, SYSTEM_PREFIX, Stamp
 from accrue.core.period import Moment
 from accrue.core.record import Batch, Record, sequence
-from accrue.core.table import note, undo
 from accrue.process import repeats
 from accrue.process.outcome import APPLIED, CONFLICTING, FAILED, REPEATED, UNMATCHED
 from accrue.process.patience import patiently
@@ -172,7 +171,7 @@ class Fold:
 
     def _decide(self, state: TenantState, stretch: Stretch, moments: Sequence[Moment], left: int, right: int) -> None:
         """Decide the new ones among `events[left:right]`, in order."""
-        journal, outcomes, stamps = state.journal, stretch.outcomes, stretch.stamps
+        outcomes, stamps = stretch.outcomes, stretch.stamps
         marks: list[tuple[bytes, bool]] = []
         moment = moments[left]
         functions = state.functions(moment)
@@ -181,25 +180,23 @@ class Fold:
             if outcomes[at]:
                 continue
             if its_moment is not moment:
+                state.touch(functions.tables)
                 moment = its_moment
                 functions = state.functions(moment)
             decide = functions.get(event.type) or state.function(event.type, moment)
             if decide is None:
                 outcomes[at] = UNMATCHED
                 continue
-            mark = len(journal)
             try:
                 decide(event, stretch.first + at, time_us, stamps.get(at) if stamps else None, marks)
             except FAULTS as fault:
-                undo(journal, mark)
                 marks.clear()
                 outcomes[at] = FAILED
                 self._world.park(state.tenant, stretch.first + at, event.id, fault, stretch.lines[at])
             if marks:
                 self._world.remember_once(marks)
                 marks.clear()
-        if journal:
-            state.touch(note(journal))
+        state.touch(functions.tables)
 
 
 def _slices(stretch: Stretch) -> Iterator[tuple[int, int]]:

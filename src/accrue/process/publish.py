@@ -34,7 +34,7 @@ class Publisher:
         """Bring every board up to what the fold holds now, and mark the changes for the next settlement."""
         async with self._one_at_a_time:
             for state in list(self._world.tenants.values()):
-                touched, state.touched = state.touched, {}
+                touched, state.touched = [table for table in state.touched if table.changed], {}
                 concerned, program_sequence = self._concerned(state, touched), state.program_sequence
                 # Rows are taken before anything waits: the fold may go on while they are on their way.
                 taken = [(key, board, self._take(state, key, board)) for key, board in concerned.items()]

@@ -18,7 +18,7 @@ from accrue.core.decide import Decide, Decider, DecodedEvent, OnceKeys, Remember
 from accrue.core.period import Moment
 from accrue.core.program import Program
 from accrue.core.streak import Streak
-from accrue.core.table import Award, Change, Entry, Table, TableKey
+from accrue.core.table import Award, Change, Table, TableKey
 
 MOMENTS_BOUND_MAX = 4_096
 """Functions are bound per moment; past this many they are bound anew."""
@@ -27,13 +27,20 @@ EVICT_SLICE = 20_000
 """Entries looked at before the event loop gets its turn: about two milliseconds."""
 
 
+class Functions(dict[str, "Decide | None"]):
+    """The functions of one moment by event type, and every table that any of them may change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: dict[Table, None] = {}
+
+
 class TenantState:
     """Tables, what is known of them, and the functions bound to them."""
 
     def __init__(self, tenant: str, program: Program, *, partial: Iterable[str], remembers: Remembers) -> None:
         self.tenant = tenant
         self.tables: dict[TableKey, Table] = {}
-        self.journal: list[Entry] = []
         self.touched: dict[Table, None] = {}
         self._unsettled: dict[Table, None] = {}
         self.settling: dict[Table, dict[str, Change]] = {}
@@ -45,9 +52,9 @@ class TenantState:
         self._known: dict[str, set[str]] = {}
         self._warm: set[str] = set()
         self._remembers = remembers
-        self._bound: dict[Moment, dict[str, Decide | None]] = {}
+        self._bound: dict[Moment, Functions] = {}
         self._once_bound: dict[tuple[str, Moment], OnceKeys | None] = {}
-        self._bound_by_ids: dict[tuple[str | None, ...], dict[str, Decide | None]] = {}
+        self._bound_by_ids: dict[tuple[str | None, ...], Functions] = {}
         self._kinds: dict[str, str] = {}
         self.use(program)
 
@@ -60,14 +67,14 @@ class TenantState:
 
     # --- deciding -----------------------------------------------------------------------------------------------
 
-    def functions(self, moment: Moment) -> dict[str, Decide | None]:
+    def functions(self, moment: Moment) -> Functions:
         """The bound functions of a moment by event type, filled by `function`."""
         found = self._bound.get(moment)
         if found is None:
             if len(self._bound) >= MOMENTS_BOUND_MAX:
                 self._unbind()
             ids = tuple(moment.ids.get(kind) for kind in self.periods_used)
-            found = self._bound[moment] = self._bound_by_ids.setdefault(ids, {})
+            found = self._bound[moment] = self._bound_by_ids.setdefault(ids, Functions())
             self._kinds.update((period, kind) for kind, period in moment.ids.items())
         return found
 
@@ -78,9 +85,8 @@ class TenantState:
             return functions[type]
         function = None
         if type in self.decider.types or type.startswith("accrue.change/"):
-            function = self.decider.bind(
-                type, moment=moment, open=self.open, journal=self.journal, remembers=self._remembers
-            )
+            function, tables = self.decider.bind(type, moment=moment, open=self.open, remembers=self._remembers)
+            functions.tables.update(dict.fromkeys(tables))
         elif len(functions) >= len(self.decider.types) + MOMENTS_BOUND_MAX:
             return None  # unknown types are the sender's words: remember a bounded number of them
         functions[type] = function
@@ -168,7 +174,8 @@ class TenantState:
         for table in self._unsettled:
             older, table.dirty = table.dirty, {}
             older.update(table.changed)
-            self.settling[table] = {**self.settling[table], **older} if table in self.settling else older
+            if older:
+                self.settling[table] = {**self.settling[table], **older} if table in self.settling else older
         self._unsettled = dict(self.touched)  # their changes will be dirty once more when they are published
 
     def settled(self) -> None:
@@ -185,7 +192,7 @@ class TenantState:
         self.settling.clear()
 
     def touch(self, tables: dict[Table, None]) -> None:
-        """These have changes that neither the boards nor the book have."""
+        """These may have changes that neither the boards nor the book have."""
         self.touched.update(tables)
         self._unsettled.update(tables)
 

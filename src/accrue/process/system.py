@@ -20,7 +20,7 @@ from accrue.core.expression import nearest
 from accrue.core.program import ProgramError
 from accrue.core.reader import read
 from accrue.core.rule import Mode
-from accrue.core.table import TableKey, note, undo
+from accrue.core.table import TableKey
 from accrue.errors import Rejected
 from accrue.process.close import close_period
 from accrue.process.outcome import APPLIED, FAILED, UNMATCHED
@@ -159,13 +159,8 @@ class System:
         assert decide is not None  # inner types are always bound
         role = "object" if state.program.metrics[metric].kind == "object" else "owner"
         inner = state.decider.event(type=event.type, id=event.id, value=amount, **{role: subject})
-        mark = len(state.journal)
-        try:
-            decide(inner, sequence, time_us, None, [])
-        except FAULTS:
-            undo(state.journal, mark)
-            raise
-        state.touch(note(state.journal))
+        decide(inner, sequence, time_us, None, [])
+        state.touch(state.functions(moment).tables)
 
     def _imported(self, state: TenantState, data: ImportData, sequence: int) -> None:
         table = state.open(IMPORTS)

@@ -12,7 +12,7 @@ from accrue.core.decide import FAULTS, Decider, Remembers
 from accrue.core.event import MAGNITUDE_MAX, Stamp
 from accrue.core.reader import read
 from accrue.core.streak import Streak
-from accrue.core.table import Award, Entry, Table, TableKey, note, undo
+from accrue.core.table import Award, Table, TableKey
 
 DAY_US = 86_400_000_000
 START_US = 20_000 * DAY_US  # 2024-10-04, a Friday
@@ -24,7 +24,6 @@ class Rules:
 
     def __init__(self, text: str) -> None:
         self.tables: dict[TableKey, Table] = {}
-        self.journal: list[Entry] = []
         self._seen: set[bytes] = set()
         self._number = 0
         self.use(text)
@@ -36,11 +35,10 @@ class Rules:
     def send(self, type: str, *, day: int = 0, stamp: Stamp | None = None, **fields: Any) -> bool:
         self._number += 1
         moment = self.program.calendar.moment(START_US + day * DAY_US)
-        decide = self.decider.bind(
+        decide, _ = self.decider.bind(
             type,
             moment=moment,
             open=self._open,
-            journal=self.journal,
             remembers=Remembers(self._seen.__contains__, self._seen.__contains__),
         )
         body = msgspec.json.encode({"type": type, "id": f"e{self._number}", **fields})
@@ -48,10 +46,8 @@ class Rules:
         try:
             decide(self.decider.decoder.decode(body), self._number, START_US + day * DAY_US, stamp, marks)
         except FAULTS:
-            undo(self.journal, 0)
             return False
         self._seen.update(key for key, _ in marks)
-        note(self.journal)
         return True
 
     def change(self, metric: str, subject: str, value: Any, mode: Any = "add") -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from accrue.book.base import AttributeRow, AwardRow, Cells, StreakRow, TallyRow
 from accrue.core.decide import Remembers
 from accrue.core.reader import read
-from accrue.core.table import Table, TableKey, note
+from accrue.core.table import Table, TableKey
 from accrue.process.state import TenantState
 
 PROGRAM = read(
@@ -32,9 +32,9 @@ def cells(**tallies: tuple[str, int]) -> Cells:
 
 def changed(held: TenantState, key: TableKey, subject: str, value: object, sequence: int = 1) -> Table:
     table = held.open(key)
-    held.journal.append((table, subject, table.get(subject), (value, sequence)))
     table[subject] = value
-    held.touch(note(held.journal))
+    table.changed[subject] = (value, sequence)
+    held.touch({table: None})
     return table
 
 
