@@ -99,19 +99,9 @@ class FunctionWriter(CodeLines):
         ]
         if "data" in self._reads:
             fields.append("        if data is None: data = no_data")
-        ordinals = [
-            f"    {name} = moment.ordinals.get({name.removeprefix('ordinal_')!r})"
-            for name in sorted(self._reads)
-            if name.startswith("ordinal_")
-        ]
-        ids = [
-            f"    {name} = moment.ids.get({name.removeprefix('period_')!r})"
-            for name in sorted(self._reads)
-            if name.startswith("period_")
-        ]
         once = [
             "def bind_once(moment):",
-            *ids,
+            *self._of_moment("period", "ids"),
             "    def once_keys(event, lately, ever):",
             *fields,
             *self._once_keys,
@@ -131,8 +121,8 @@ class FunctionWriter(CodeLines):
             [
                 "def bind(tables, moment, remembers):",
                 *tables,
-                *ordinals,
-                *ids,
+                *self._of_moment("ordinal", "ordinals"),
+                *self._of_moment("period", "ids"),
                 "    seen_lately, seen_ever = remembers",
                 "    def decide(event, sequence, time_us, stamp, marks):",
                 *fields,
@@ -149,6 +139,11 @@ class FunctionWriter(CodeLines):
                 "",
             ]
         )
+
+    def _of_moment(self, what: str, where: str) -> list[str]:
+        """Lines that take what is used of a moment: `period_day`, `ordinal_week`."""
+        names = sorted(name for name in self._reads if name.startswith(f"{what}_"))
+        return [f"    {name} = moment.{where}.get({name.removeprefix(f'{what}_')!r})" for name in names]
 
     # --- rules ------------------------------------------------------------------------------------------------
 
