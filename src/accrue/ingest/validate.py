@@ -17,6 +17,8 @@ A fault of the whole request (empty, too large, not an array) is raised; a fault
 
 from __future__ import annotations
 
+import numpy as np
+
 from accrue.core.event import DATA_SIZE_BYTES_MAX, SYSTEM_PREFIX, Event, Stamp, has_nul
 from accrue.core.record import Batch
 from accrue.errors import Rejected, TooLarge
@@ -82,7 +84,7 @@ def check_array(
     elements = elements_of(_content(body))
     _refuse_too_many(len(elements))
     lines = b"\n".join(elements)
-    if _one_a_line(lines, len(elements)):
+    if _one_a_line(lines) == len(elements):
         events = _decoded(lines)
         checked = _whole(lines, events, terms) if events is not None else None
         if checked is not None:
@@ -101,15 +103,13 @@ def check_ndjson(
     """A body of events, one a line; empty lines are skipped and not counted. Arguments as for `check_one`."""
     terms = _terms(tenant, now_us, idempotency_key, allowed_system)
     body = _content(body)
-    count = body.count(b"\n") + 1
-    regular = _one_a_line(body, count)
-    if not regular:
+    count = _one_a_line(body)
+    if count is None:
         lines = [line.strip(_WHITE_SPACE) for line in body.split(b"\n")]
         body = b"\n".join([line for line in lines if line])
-        count = body.count(b"\n") + 1
-        regular = _one_a_line(body, count)
-    _refuse_too_many(count)
-    if regular:
+        count = _one_a_line(body)
+    _refuse_too_many(body.count(b"\n") + 1 if count is None else count)
+    if count is not None:
         events = _decoded(body)
         if events is not None and len(events) == count:
             checked = _whole(body, events, terms)
@@ -121,6 +121,7 @@ def check_ndjson(
 # --- the request -------------------------------------------------------------------------------------------
 
 
+_LINE_BREAK, _OPENING, _CLOSING = b"\n{}"
 _WHITE_SPACE = b" \t\r\n"
 """What JSON calls white space: less than what `bytes.strip` takes by itself."""
 
@@ -157,13 +158,19 @@ def _refuse_too_many(count: int) -> None:
 # --- all events at once ------------------------------------------------------------------------------------
 
 
-def _one_a_line(body: bytes, count: int) -> bool:
-    """Whether `count` events can only stand one a line.
+def _one_a_line(body: bytes) -> int | None:
+    """How many lines there are, if events can only stand one a line; None if they may stand otherwise.
 
     Inside a JSON value a `}` is never followed by a `{`, so a line break between the two stands between events;
-    if every line break is such a one, none stands inside an event.
+    if every line break is such a one, none stands inside an event. Over arrays, because searching bytes for these
+    three takes eight times as long.
     """
-    return body.count(b"}\n{") == count - 1 == body.count(b"\n") and b"\r" not in body
+    if b"\r" in body or body[:1] == b"\n" or body[-1:] == b"\n":
+        return None
+    letters = np.frombuffer(body, dtype=np.uint8)
+    breaks = np.flatnonzero(letters == _LINE_BREAK)
+    apart = (letters[breaks - 1] == _CLOSING) & (letters[breaks + 1] == _OPENING)
+    return len(breaks) + 1 if bool(apart.all()) else None
 
 
 def _decoded(body: bytes) -> list[Event] | None:
