@@ -47,10 +47,10 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class IngestConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Bounds of the ingest queue; past them requests get 503."""
+    """Bounds of the ingest queue; past them requests get 503. One request must fit."""
 
-    queue_events_max: Positive = 100_000
-    queue_size_bytes_max: Positive = 64 << 20
+    queue_events_max: Annotated[int, Meta(ge=1_000)] = 100_000
+    queue_size_bytes_max: Annotated[int, Meta(ge=1 << 20)] = 64 << 20
 
 
 class ProcessConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -239,4 +239,5 @@ def _text(file: Path) -> str:
     try:
         return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"The program {file} cannot be read: {error}.") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise Misconfigured(f"The program {file} cannot be read: {reason}.") from error

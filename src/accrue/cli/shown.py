@@ -24,7 +24,7 @@ def show_board(page: BoardPage, console: Console) -> None:
 
 def show_profile(profile: Profile, console: Console) -> None:
     """All about a user or an object."""
-    _title(console, f"{profile.kind} {profile.id}", f"as of {profile.at}")
+    _title(console, f"{profile.kind} {profile.id}", f"periods of {profile.at}")
     kinds = list(dict.fromkeys(kind for by_kind in profile.tallies.values() for kind in by_kind))
     if profile.tallies:
         rows: list[list[Cell]] = [

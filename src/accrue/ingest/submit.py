@@ -154,7 +154,7 @@ async def get_program(
 ) -> Response[str]:
     """The text of the rules file that the tenant lives by, as it was loaded."""
     text = submissions.live.program(chosen(tenant, tenant_header)).text
-    return Response(text, media_type="text/plain; charset=utf-8")
+    return Response(text, media_type="text/plain")
 
 
 _FINEST = Decimal(1).scaleb(-FRACTION_DIGITS_MAX)

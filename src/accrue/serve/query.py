@@ -206,7 +206,7 @@ class Queries:
             return calendar.parse(written)
         found = calendar.period(written, self._clock.now_us() if at_us is None else at_us)
         if found is None:
-            raise NotFound(f"No {written} covers that time.", field="at")
+            raise NotFound(f"No {written} covers that time; say another with at, or the period's id.", field="at")
         return found
 
     async def _ready(self, tenant: str, board: Board, period: Period) -> BoardKey | None:
@@ -309,7 +309,9 @@ def _plain(value: object) -> bool | int | str | None:
 
 def _kept(kinds: tuple[str, ...], period: Period, what: str) -> None:
     if period.kind not in kinds:
-        raise NotFound(f"{what} is not kept for a {period.kind}; it is for {', '.join(kinds)}.", field="period")
+        asked = "all time" if period.kind == "all" else f"periods of the kind {period.kind!r}"
+        example = f" Try period={period.kind if period.kind in kinds else kinds[0]}."
+        raise NotFound(f"{what} is not kept for {asked}, but for {', '.join(kinds)}.{example}", field="period")
 
 
 def _bounded(name: str, value: int, least: int, most: int) -> None:

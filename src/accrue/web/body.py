@@ -28,8 +28,14 @@ Body = TypeVar("Body")
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
-    """The whole body. Raises `TooLarge`, before reading it when its announced length says so already, and
-    `Malformed` when the client leaves in the middle."""
+    """The whole body. Raises `TooLarge`, before reading it when its announced length says so already, `Malformed` when
+    the client leaves in the middle, and `WrongMediaType` for a compressed one."""
+    encoding = headers.get(b"content-encoding", b"identity")
+    if encoding != b"identity":
+        raise WrongMediaType(
+            f"A body is sent as it is, without Content-Encoding {encoding[:20].decode('latin-1')!r}.",
+            field="Content-Encoding",
+        )
     announced = headers.get(b"content-length", b"")
     if len(announced) > 6 and announced.isdigit() and int(announced[:20]) > BODY_SIZE_BYTES_MAX:
         raise _too_large()

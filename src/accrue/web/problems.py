@@ -32,7 +32,7 @@ class Malformed(Rejected):
 
 
 class WrongMediaType(Rejected):
-    """The Content-Type is none that this route reads."""
+    """The body comes in a form that this route does not read: its Content-Type, or its Content-Encoding."""
 
 
 class WrongMethod(Rejected):
@@ -78,7 +78,7 @@ _KINDS: dict[type[BaseException], _Kind] = {
     Conflict: _Kind(409, "conflict", "The same id with another body"),
     Gone: _Kind(410, "gone", "No longer kept"),
     TooLarge: _Kind(413, "too-large", "Past a limit"),
-    WrongMediaType: _Kind(415, "wrong-media-type", "Not with this Content-Type"),
+    WrongMediaType: _Kind(415, "wrong-media-type", "Not in this form"),
     Rejected: _Kind(422, "rejected", "The request is wrong"),
     Unavailable: _Kind(503, "unavailable", "Not now"),
     Fenced: _Kind(503, "unavailable", "Not now"),

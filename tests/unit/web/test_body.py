@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from accrue.errors import TooLarge
-from accrue.web.body import BODY_SIZE_BYTES_MAX, read_body
+from accrue.web.body import BODY_SIZE_BYTES_MAX, Message, read_body
+from accrue.web.problems import WrongMediaType
 
 PIECE = b" " * (BODY_SIZE_BYTES_MAX // 4)
 
@@ -39,3 +40,13 @@ async def test_a_body_that_says_it_is_too_large_is_not_read_at_all() -> None:
         await read_body(sender.receive, {b"content-length": b"%d" % (BODY_SIZE_BYTES_MAX + 1)})
 
     assert sender.pieces == 0
+
+
+async def test_a_compressed_body_is_refused_by_the_name_of_its_header() -> None:
+    async def never() -> Message:
+        raise AssertionError("nothing is read")
+
+    with pytest.raises(WrongMediaType) as refused:
+        await read_body(never, {b"content-encoding": b"gzip"})
+
+    assert refused.value.field == "Content-Encoding"
