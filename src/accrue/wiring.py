@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,6 +32,9 @@ from accrue.serve.query import Queries
 
 PARTITION = 0
 """An embedded deployment has one partition; every tenant lives in it."""
+
+SHUTDOWN_S_MAX = 10.0
+"""How long the way out waits for the fold."""
 
 HOUR_US = 3_600_000_000
 
@@ -131,7 +134,9 @@ async def running(config: Config, clock: Clock) -> AsyncIterator[Parts]:
             await _stopped(closing)
             await commit.drain()
             if not work.done():
-                await _caught_up(worker, await log.end(PARTITION), work)
+                with suppress(TimeoutError):  # what is not folded by then stands in the log, for the next start
+                    async with asyncio.timeout(SHUTDOWN_S_MAX):
+                        await _caught_up(worker, await log.end(PARTITION), work)
                 await worker.settle()
 
 

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -271,3 +272,34 @@ async def test_the_same_program_is_taken_again_only_when_the_time_zone_data_is_n
         monkeypatch.setattr("accrue.engine.tzdata_version", lambda: "2199.1")
 
         assert await accrue.use_program(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"value": Decimal("NaN")}, "value"),
+        ({"value": 2**53}, "value"),
+        ({"subject": ""}, "subject"),
+        ({"subject": "x" * 257}, "subject"),
+        ({"subject": "x\0y"}, "$"),
+        ({"id": "accrue.close:2026-11-21"}, "id"),
+    ],
+)
+async def test_a_score_obeys_what_every_event_obeys(tmp_path: Path, fields: dict[str, Any], field: str) -> None:
+    (tmp_path / "program.toml").write_text("[metrics.points]\n[boards.b]\nmetric = 'points'\n")
+    async with Accrue.open(program=tmp_path / "program.toml", data_dir=tmp_path / "data") as accrue:
+        with pytest.raises(Rejected) as refused:
+            await accrue.board("b").submit(**{"subject": "ann", "value": 1, **fields})
+
+        assert refused.value.field == field
+        await accrue.board("b").submit("ann", 5)
+
+    async with Accrue.open(program=tmp_path / "program.toml", data_dir=tmp_path / "data") as accrue:
+        assert (await accrue.tally("points", "ann")).value == 5
+
+
+async def test_a_program_that_gives_old_numbers_another_meaning_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "program.toml").write_text("[metrics.points]\n")
+    async with Accrue.open(program=tmp_path / "program.toml", data_dir=tmp_path / "data") as accrue:
+        with pytest.raises(ProgramError, match="'points' was kept for users with 0 decimal digits"):
+            await accrue.use_program("[metrics.points]\nscale = 2\n")

@@ -91,3 +91,18 @@ def _found(named: Mapping[str, Named], name: str, what: str) -> Named:
         known = "" if close else f" There are {', '.join(named) or 'none'}."
         raise NotFound(f"There is no {what} {name!r}.{known}", field=what, nearest=close[0] if close else None)
     return named[name]
+
+
+def refuse_change(old: Program, new: Program) -> None:
+    """Raises `ProgramError` where a new program would give another meaning to numbers that were counted already."""
+    problems = []
+    for name, metric in new.metrics.items():
+        was = old.metrics.get(name)
+        if was is not None and (was.scale, was.kind) != (metric.scale, metric.kind):
+            problems.append(f"the metric {name!r} was kept for {was.kind}s with {was.scale} decimal digits")
+    for name, streak in new.streaks.items():
+        before = old.streaks.get(name)
+        if before is not None and before.every != streak.every:
+            problems.append(f"the streak {name!r} was kept by {before.every}")
+    if problems:
+        raise ProgramError([Problem(1, f"{problem}; give the new one another name") for problem in problems])

@@ -15,12 +15,15 @@ from msgspec import Struct
 
 from accrue.clock import Clock
 from accrue.core import event as events
+from accrue.core.event import has_nul
 from accrue.core.period import tzdata_version
-from accrue.core.program import SEMANTICS
+from accrue.core.program import SEMANTICS, refuse_change
 from accrue.core.reader import read
 from accrue.core.record import Batch
-from accrue.ingest.checked import EventResult
+from accrue.errors import Rejected
+from accrue.ingest.checked import AHEAD_US_MAX, DECODE_ERRORS, TIME_US_END, EventResult, event_decoder
 from accrue.ingest.commit import Accepted, GroupCommit
+from accrue.ingest.explain import explain
 from accrue.ingest.validate import check_array, check_ndjson, check_one
 from accrue.process.base import Live
 
@@ -86,15 +89,32 @@ class Acceptor:
         mode: ScoreMode,
         time_us: int | None,
     ) -> Receipt:
-        """Submit a score to a board: set it, keep the better one, or add. It goes through the log like any event."""
+        """Submit a score to a board: set it, keep the better one, or add. It goes through the log like any event.
+
+        Raises `NotFound` for an unknown board and `Rejected` naming the field for what no event may hold either.
+        """
         key = self._live.program(tenant).board(board).order[0]
         better = "most" if key.descending else "least"
         data = {"metric": key.metric, "subject": subject, "value": value, "mode": better if mode == "best" else mode}
+        if not 1 <= len(subject) <= events.SUBJECT_CHARACTERS_MAX:
+            raise Rejected(f"A subject has 1 to {events.SUBJECT_CHARACTERS_MAX} characters.", field="subject")
+        exact = Decimal(value)
+        if not exact.is_finite() or abs(exact) > events.MAGNITUDE_MAX:
+            raise Rejected(f"A score is a number within +-{events.MAGNITUDE_MAX}.", field="value")
+        if id.startswith(events.SYSTEM_PREFIX):
+            raise Rejected(f"Ids beginning with {events.SYSTEM_PREFIX!r} are the engine's own.", field="id")
+        now_us = self._clock.now_us()
+        if time_us is not None and not 0 <= time_us < TIME_US_END:
+            raise Rejected("A time lies from 1970 up to 2199.", field="time")
+        if time_us is not None and time_us > now_us + AHEAD_US_MAX:
+            time_us = now_us
         return await self._system(tenant, events.SCORE, id, data, time_us)
 
     async def program(self, tenant: str, text: str, *, id: str) -> Receipt:
         """Let a tenant live by this program from here on. Raises `ProgramError`, and then nothing has changed."""
-        read(text)
+        new = read(text)
+        if tenant in self._live.tenants():
+            refuse_change(self._live.program(tenant), new)
         data = {"text": text, "tzdata": tzdata_version(), "semantics": SEMANTICS}
         return await self._system(tenant, events.PROGRAM, id, data, None)
 
@@ -104,6 +124,12 @@ class Acceptor:
 
     async def _system(self, tenant: str, type: str, id: str, data: object, time_us: int | None) -> Receipt:
         body = _encoder.encode({"id": id, "type": type, "data": data})
+        try:
+            event_decoder.decode(body)  # nothing may enter the log that the fold cannot read
+        except DECODE_ERRORS as error:
+            raise explain(error, body) from None
+        if has_nul(body):
+            raise Rejected("A string holds the character U+0000, which no database stores in text.", field="$")
         batch = Batch(tenant, body, [self._clock.now_us() if time_us is None else time_us], {})
         return self._receipt(await self._commit.submit(batch), [EventResult(id, "accepted")])
 

@@ -85,7 +85,8 @@ class Closer:
                 kind, ended = (found.kind, found.end_us) if found is not None else ("", 0)
                 closed.setdefault((key.board, kind), []).append((ended, key))
         for (board, kind), keys in closed.items():
-            kept = state.program.boards[board].keep.get(kind, 0)
+            described = state.program.boards.get(board)  # while a board was dropped, the program may have changed
+            kept = described.keep.get(kind, 0) if described else 0
             for _, key in sorted(keys, reverse=True)[kept:]:
                 await self._worker.publisher.drop(key)
 

@@ -15,6 +15,7 @@ from accrue.book.base import Book
 from accrue.core.ranking import Row
 from accrue.core.rule import Board
 from accrue.core.table import Table, TableKey
+from accrue.errors import Rejected
 from accrue.process.close import board_rows, order_of, starting_scores
 from accrue.process.state import TenantState
 from accrue.process.world import World
@@ -41,11 +42,18 @@ class Publisher:
                 for table in touched:
                     table.dirty.update(table.changed)
                     table.changed = {}
-                for key, board, rows in taken:
-                    if rows is None:
-                        await self._make_whole(state, key, board, program_sequence)
-                    else:
-                        await self._boards.publish(key, order_of(board), rows)
+                while taken:
+                    key, board, rows = taken[0]
+                    try:
+                        if rows is None:
+                            await self._make_whole(state, key, board, program_sequence)
+                        else:
+                            await self._boards.publish(key, order_of(board), rows)
+                    except BaseException:
+                        for unpublished, _, _ in taken:  # made whole when somebody asks, or a member changes
+                            self._live.pop(unpublished, None)
+                        raise
+                    del taken[0]
 
     async def ensure(self, state: TenantState, board: Board, period: str) -> None:
         """Make a board whole, unless it is. One that nobody has a tally for stays unknown."""
@@ -68,7 +76,10 @@ class Publisher:
         concerned: dict[BoardKey, Board] = {}
         for table in touched:
             if table.key.kind == "tally" and "." not in table.key.name:
-                kind = state.kind_of(table.key.part)
+                try:
+                    kind = state.kind_of(table.key.part)
+                except Rejected:  # a range that a new program no longer has
+                    continue
                 for board in state.program.boards_on(table.key.name):
                     if kind in board.periods:
                         concerned[BoardKey(state.tenant, board.name, table.key.part)] = board

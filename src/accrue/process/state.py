@@ -63,6 +63,7 @@ class TenantState:
         self.program = program
         self.decider = Decider(self.tenant, program)
         self.periods_used = program.kinds
+        self._kinds = {}  # an id may be of no kind any more
         self._unbind()
 
     # --- deciding -----------------------------------------------------------------------------------------------
@@ -200,6 +201,11 @@ class TenantState:
     def dirty_rows(self) -> int:
         """Changes that no settlement holds yet; one that is not published yet may count twice."""
         return sum(len(table.dirty) + len(table.changed) for table in self._unsettled)
+
+    @property
+    def settling_rows(self) -> int:
+        """Changes that a settlement under way holds."""
+        return sum(len(changes) for changes in self.settling.values())
 
     def unsettled(self, table: Table) -> dict[str, Change]:
         """What of a table the book does not have yet."""

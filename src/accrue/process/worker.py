@@ -39,6 +39,8 @@ from accrue.process.world import Memory, World
 
 COMPRESS_IN_THREAD_BYTES_MIN = 64 * 1024
 OUTCOMES_SIZE_BYTES_MAX = 4 << 20
+OUTCOME_OVERHEAD_BYTES = 160
+"""What remembering one record costs besides a byte an event."""
 RETRY_S = 1.0
 PUBLISH_REST = 5
 """After publishing, rest so many times as long as it took: under overload boards coalesce more, not cost more."""
@@ -176,7 +178,6 @@ class Worker:
                     return
                 self._finish_segment()
                 settlement = settle.begin(self.world, before, position, self._pending, self._archive)
-            self._room.set()
             try:
                 settlement = await settle.with_rows(settlement, self.world)
             except BaseException:
@@ -221,7 +222,12 @@ class Worker:
             # 5. publish
             position, began_s = self.position, self._clock.monotonic_s()
             if position > self._published:
-                await self.publisher.publish()
+                try:
+                    await self.publisher.publish()
+                except AccrueError as error:
+                    logger.warning("publishing failed; it is tried again", reason=error.detail)
+                    await asyncio.sleep(RETRY_S)
+                    continue
                 self._published = position
                 async with self._advanced:
                     self._advanced.notify_all()
@@ -259,6 +265,7 @@ class Worker:
             settle.put_back(self.world)
             raise
         settle.clear(self.world, settlement, self._pending)
+        self._room.set()
         self.checkpoint = settlement.after
         self._trouble = None
         self.written = Written(
@@ -279,8 +286,10 @@ class Worker:
 
     def _is_overfull(self) -> bool:
         limits = self._limits
-        too_much = self._segment.size_bytes >= 2 * limits.settle_archive_bytes
-        if too_much or self._dirty_rows() >= 2 * limits.settle_dirty_rows:
+        held = self._segment.size_bytes + sum(len(segment.data) for segment in self._pending.segments)
+        settling = sum(state.settling_rows for state in self.world.tenants.values())
+        too_much = held >= 2 * limits.settle_archive_bytes
+        if too_much or self._dirty_rows() + settling >= 2 * limits.settle_dirty_rows:
             self._room.clear()
             return True
         return False
@@ -307,6 +316,6 @@ class Worker:
 
     def _remember(self, position: Position, outcomes: bytes) -> None:
         self._outcomes[position] = outcomes
-        self._outcomes_size_bytes += len(outcomes)
+        self._outcomes_size_bytes += len(outcomes) + OUTCOME_OVERHEAD_BYTES
         while self._outcomes_size_bytes > OUTCOMES_SIZE_BYTES_MAX:
-            self._outcomes_size_bytes -= len(self._outcomes.popitem(last=False)[1])
+            self._outcomes_size_bytes -= len(self._outcomes.popitem(last=False)[1]) + OUTCOME_OVERHEAD_BYTES

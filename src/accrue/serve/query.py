@@ -250,11 +250,11 @@ class Queries:
 
     async def _badges(self, tenant: str, kind: Kind, id: str, cells: dict[TableKey, object]) -> list[Badge]:
         if kind == "object":
-            badges = self._live.program(tenant).badges
+            badges = {name for name, badge in self._live.program(tenant).badges.items() if badge.kind == "object"}
             return [
                 Badge(key.name, iso(award.time_us), key.part, None, award.holder)
                 for key, award in cells.items()
-                if isinstance(award, Award) and not award.revoked and badges[key.name].kind == "object"
+                if isinstance(award, Award) and not award.revoked and key.name in badges
             ]
         return [
             Badge(row.badge, iso(row.time_us), row.level, row.subject if row.subject != id else None)
@@ -282,9 +282,8 @@ def _page(program: Program, board: Board, period: Period, page: SnapshotPage) ->
 
 
 def _row(program: Program, board: Board, standing: Standing) -> BoardRow:
-    values = [
-        shown(score, program.metrics[key.metric].scale) for score, key in zip(standing.scores, board.order, strict=True)
-    ]
+    kept = zip(standing.scores, board.order, strict=False)  # standings of an older program may have other keys
+    values = [shown(score, program.metrics[key.metric].scale) for score, key in kept]
     return BoardRow(standing.rank, standing.subject, values)
 
 
