@@ -114,6 +114,7 @@ async def running(config: Config, clock: Clock) -> AsyncIterator[Parts]:
         acceptor = Acceptor(commit, live, clock, durability=log.durability)
         closer = Closer(worker, acceptor, clock, grace_us=round(settings.close_grace_min * 60_000_000))
         closing = asyncio.create_task(closer.run(), name="closer")
+        running = asyncio.create_task(_until_one_ends(work, committing, closing), name="watch")
         parts = Parts(
             config=config,
             clock=clock,
@@ -125,12 +126,13 @@ async def running(config: Config, clock: Clock) -> AsyncIterator[Parts]:
             acceptor=acceptor,
             queries=Queries(live, boards, clock),
             commit=commit,
-            running=work,
+            running=running,
         )
         try:
             yield parts
         finally:
             # 6. and 7.
+            await _stopped(running)
             await _stopped(closing)
             await commit.drain()
             if not work.done():
@@ -138,6 +140,14 @@ async def running(config: Config, clock: Clock) -> AsyncIterator[Parts]:
                     async with asyncio.timeout(SHUTDOWN_S_MAX):
                         await _caught_up(worker, await log.end(PARTITION), work)
                 await worker.settle()
+
+
+async def _until_one_ends(*tasks: asyncio.Task[None]) -> None:
+    """None of them ends by itself: when one does, raise what it failed with."""
+    ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in ended:
+        task.result()
+    raise Unavailable("A part of the engine has stopped.")
 
 
 async def _caught_up(worker: Worker, end: int, work: asyncio.Task[None]) -> None:

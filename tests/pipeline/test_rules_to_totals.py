@@ -303,3 +303,14 @@ async def test_a_program_that_gives_old_numbers_another_meaning_is_refused(tmp_p
     async with Accrue.open(program=tmp_path / "program.toml", data_dir=tmp_path / "data") as accrue:
         with pytest.raises(ProgramError, match="'points' was kept for users with 0 decimal digits"):
             await accrue.use_program("[metrics.points]\nscale = 2\n")
+
+
+async def test_a_part_that_dies_is_not_overlooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def dies(self: Closer) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(Closer, "run", dies)
+    (tmp_path / "program.toml").write_text("[metrics.points]\n")
+    async with Accrue.open(program=tmp_path / "program.toml", data_dir=tmp_path / "data") as accrue:
+        with pytest.raises(KeyError):
+            await accrue.parts.running
