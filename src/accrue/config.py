@@ -54,7 +54,7 @@ class IngestConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class ProcessConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to publish and settle, and how much to remember. Times in seconds of their name."""
+    """When to publish and settle, and how much to remember. Times are in the unit of the name: _ms, _s, _min, _h."""
 
     tick_ms: Annotated[int, Meta(ge=1, le=10_000)] = 25
     settle_interval_s: Seconds = 60.0

@@ -140,7 +140,7 @@ class Segment(NamedTuple):
 class Checkpoint(Struct, frozen=True):
     """How far the book has come, and the small facts a fold needs to go on from there.
 
-    `facts` is the fold's own JSON text: counters, last segment digest, next run number.
+    `facts` is the fold's own JSON text: counters, and the last segment's digest.
     """
 
     partition: int

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from accrue.core.event import DATA_SIZE_BYTES_MAX, ID_CHARACTERS_MAX, Event
+from accrue.core.period import TIME_US_MAX
 from accrue.core.record import Batch
 
 BODY_SIZE_BYTES_MAX = 1 << 20
@@ -22,8 +23,8 @@ AHEAD_US_MAX = 5 * 60 * 1_000_000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-TIME_US_END = 7_258_118_400_000_000
-"""2200-01-01: times lie from 1970 up to here."""
+TIME_US_END = TIME_US_MAX
+"""Times lie from 1970 up to here, 2200-01-01."""
 
 Status = Literal["accepted", "repeated", "rejected"]
 

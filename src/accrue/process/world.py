@@ -21,7 +21,7 @@ REASON_CHARACTERS_MAX = 500
 """What is kept of the reason an event failed for."""
 
 ONE_BY_ONE = Sizes(shelf_entries_min=1 << 20)
-"""`once` keys are looked up one at a time, and every filter costs half a microsecond: few and large ones, then."""
+"""A `once` key that was not foreseen is looked up alone, and every filter costs half a microsecond: few large ones."""
 
 
 class Memory(Struct, frozen=True, kw_only=True):

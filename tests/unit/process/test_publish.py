@@ -10,6 +10,7 @@ import pytest
 
 from accrue.boards.base import BoardKey
 from accrue.book.base import TallyRow
+from accrue.errors import Unavailable
 from pipeline.partition import TENANT, Partition, event, program, record
 
 NOW_US = 1_774_569_600_000_000
@@ -142,3 +143,23 @@ async def test_what_changes_between_publishing_and_settling_is_settled_and_shown
     assert partition.tally("points", "ann") == 105
     await partition.caught_up()
     assert (await shown(partition))[0] == (1, "ann", (105, 0))
+
+
+async def test_a_publication_that_failed_is_made_good_and_the_worker_goes_on(
+    partition: Partition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, failures = partition.boards.publish, [Unavailable("the boards are out of reach")]
+
+    async def publish_or_fail(*arguments: Any, **named: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await publish(*arguments, **named)
+
+    monkeypatch.setattr("accrue.process.worker.RETRY_S", 0.001)
+    monkeypatch.setattr(partition.boards, "publish", publish_or_fail)
+
+    await partition.feed([one("3", actor="cat", value=9)])
+    await partition.caught_up()
+
+    assert not failures
+    assert await ensured(partition) == [(1, "cat", (9, 0)), (2, "ann", (5, 0)), (2, "bob", (5, 0))]
