@@ -20,7 +20,7 @@ from accrue.core import arithmetic
 from accrue.core.arithmetic import Failure
 from accrue.core.attribute import plain
 from accrue.core.code_lines import Slot
-from accrue.core.event import MAGNITUDE_MAX, Stamp
+from accrue.core.event import MAGNITUDE_MAX
 from accrue.core.expression import Path
 from accrue.core.once import once_key
 from accrue.core.period import Moment
@@ -31,15 +31,17 @@ from accrue.core.table import Award, Table, TableKey, put_back
 from accrue.core.tally import decimal_value, scaled, split_remainder
 from accrue.core.write_code import Code, FunctionWriter
 
-Decide = Callable[["DecodedEvent", int, int, Stamp | None, list[tuple[bytes, bool]]], None]
-"""`(event, sequence, time_us, stamp, marks)`: changes the tables, appends (key, for ever?) of `once` rules to `marks`.
-Raises one of FAULTS when a rule cannot be evaluated."""
+Decide = Callable[..., None]
+"""`(event, sequence, time_us, stamp, marks, once_keys=(None, ..))`: changes the tables, appends (key, for ever?) of
+`once` rules to `marks`. `once_keys` is what `OnceKeys` returned; what is None in it is made here. A function without
+`once` rules does not have it. Raises one of FAULTS when a rule cannot be evaluated."""
 
 FAULTS = (Failure, TypeError, ArithmeticError, ValueError)
 """What deciding may raise for an event that a rule cannot handle. Anything else is a defect of ours."""
 
-OnceKeys = Callable[[Any, Callable[[bytes], None], Callable[[bytes], None]], None]
-"""`(event, lately, ever)`: gives every key that a `once` rule may ask for to one of the two."""
+OnceKeys = Callable[[Any, Callable[[bytes], None], Callable[[bytes], None]], "tuple[bytes | None, ...]"]
+"""`(event, lately, ever)`: makes the key of every `once` rule, whether its condition holds or not, gives each to one
+of the two, and returns them in the order of the rules; None for one that cannot be made."""
 
 Open = Callable[[TableKey], Table]
 Seen = Callable[[bytes], bool]

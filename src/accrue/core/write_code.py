@@ -66,7 +66,8 @@ class FunctionWriter(CodeLines):
         super().__init__(program, data_names)
         self._tenant = tenant
         self._type = type
-        self._once_keys: list[str] = []  # the body of the function that only makes the keys of `once` rules
+        self._once_keys: list[str] = []  # the body of the function that makes the keys of `once` rules
+        self._once_rules = 0
         self._given: dict[Path, dict[str, list[str]]] = {}  # to -> metric or streak -> flags of what gave it
 
     def write(self) -> tuple[str, tuple[Slot, ...], dict[str, str]]:
@@ -99,12 +100,14 @@ class FunctionWriter(CodeLines):
         ]
         if "data" in self._reads:
             fields.append("        if data is None: data = no_data")
+        unmade = f", once_keys=({'None, ' * self._once_rules})" if self._once_rules else ""
         once = [
             "def bind_once(moment):",
             *self._of_moment("period", "ids"),
             "    def once_keys(event, lately, ever):",
             *fields,
             *self._once_keys,
+            f"        return ({''.join(f'once{number}, ' for number in range(self._once_rules))})",
             "    return once_keys",
         ]
         numbers = range(len(self._writes))
@@ -124,7 +127,7 @@ class FunctionWriter(CodeLines):
                 *self._of_moment("ordinal", "ordinals"),
                 *self._of_moment("period", "ids"),
                 "    seen_lately, seen_ever = remembers",
-                "    def decide(event, sequence, time_us, stamp, marks):",
+                f"    def decide(event, sequence, time_us, stamp, marks{unmade}):",
                 *fields,
                 *stamps,
                 *unset,
@@ -189,8 +192,14 @@ class FunctionWriter(CodeLines):
                 self._reads.add(f"period_{word}")
                 parts.append(f"period_{word}")
         key = f"once_key({', '.join(parts)})"
-        self._line(f"once = {key}")
-        self._once_keys += ["        try:", f"            {self._memory(rule)}({key})", "        except Failure: pass"]
+        number, self._once_rules = self._once_rules, self._once_rules + 1
+        self._line(f"once = once_keys[{number}] or {key}")
+        self._once_keys += [
+            "        try:",
+            f"            once{number} = {key}",
+            f"            {self._memory(rule)}(once{number})",
+            f"        except Failure: once{number} = None",
+        ]
 
     def _memory(self, rule: Rule) -> str:
         return "lately" if any(word in LATELY_PERIODS for word in rule.once) else "ever"

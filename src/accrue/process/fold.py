@@ -33,6 +33,10 @@ SLICE_EVENTS = 256
 """So many events are decided before the event loop gets its turn: about one millisecond."""
 
 
+OnceKeysMade = dict[int, tuple[bytes | None, ...]]
+"""For each event of a stretch that a `once` rule may concern, by its index: the keys of those rules."""
+
+
 class Stretch(Struct, frozen=True, gc=False):
     """Some consecutive events of a batch, all under one program. Everything is indexed from its first event.
 
@@ -95,12 +99,12 @@ class Fold:
         state = world.tenants.get(tenant)
         self._set_aside(tenant, stretch)
         moments: list[Moment] = []
+        once_keys: OnceKeysMade = {}
         if state:
             moment = state.program.calendar.moment
             moments = [moment(time_us) for time_us in stretch.times_us]
             await self._load(state, stretch, moments)
-            if state.decider.once_types:
-                self._foresee(state, stretch, moments)
+            once_keys = self._foresee(state, stretch, moments)
         for left, right in _slices(stretch):
             event = stretch.events[left]
             if event.type.startswith(SYSTEM_PREFIX):
@@ -112,7 +116,7 @@ class Fold:
                 for at in range(left, right):
                     outcomes[at] = outcomes[at] or UNMATCHED
             else:
-                self._decide(state, stretch, moments, left, right)
+                self._decide(state, stretch, moments, once_keys, left, right)
                 await asyncio.sleep(0)
         world.put_once()
 
@@ -157,21 +161,37 @@ class Fold:
             cells = await patiently(lambda: self._book.load(state.tenant, missing, periods))
             state.fill(cells, missing, periods)
 
-    def _foresee(self, state: TenantState, stretch: Stretch, moments: Sequence[Moment]) -> None:
-        """Look up in bulk what `once` rules may ask about these events."""
+    def _foresee(self, state: TenantState, stretch: Stretch, moments: Sequence[Moment]) -> OnceKeysMade:
+        """Make the keys of `once` rules for these events, and look up in bulk what will be asked about them."""
+        types = state.decider.once_types
+        made: OnceKeysMade = {}
+        if not types:
+            return made
         lately: list[bytes] = []
         ever: list[bytes] = []
-        types, one, two = state.decider.once_types, lately.append, ever.append
-        for event, moment in zip(stretch.events, moments, strict=True):
+        one, two, moment, functions = lately.append, ever.append, None, {}
+        for at, event in enumerate(stretch.events):
             if event.type in types:
-                keys = state.once_function(event.type, moment)
+                if moments[at] is not moment:
+                    moment = moments[at]
+                    functions = {type: state.once_function(type, moment) for type in types}
+                keys = functions[event.type]
                 if keys is not None:
-                    keys(event, one, two)
+                    made[at] = keys(event, one, two)
         self._world.foresee(lately, ever)
+        return made
 
-    def _decide(self, state: TenantState, stretch: Stretch, moments: Sequence[Moment], left: int, right: int) -> None:
+    def _decide(
+        self,
+        state: TenantState,
+        stretch: Stretch,
+        moments: Sequence[Moment],
+        once_keys: OnceKeysMade,
+        left: int,
+        right: int,
+    ) -> None:
         """Decide the new ones among `events[left:right]`, in order."""
-        outcomes, stamps = stretch.outcomes, stretch.stamps
+        outcomes, stamps, first = stretch.outcomes, stretch.stamps, stretch.first
         marks: list[tuple[bytes, bool]] = []
         moment = moments[left]
         functions = state.functions(moment)
@@ -187,12 +207,16 @@ class Fold:
             if decide is None:
                 outcomes[at] = UNMATCHED
                 continue
+            stamp = stamps.get(at) if stamps else None
             try:
-                decide(event, stretch.first + at, time_us, stamps.get(at) if stamps else None, marks)
+                if at in once_keys:
+                    decide(event, first + at, time_us, stamp, marks, once_keys[at])
+                else:
+                    decide(event, first + at, time_us, stamp, marks)
             except FAULTS as fault:
                 marks.clear()
                 outcomes[at] = FAILED
-                self._world.park(state.tenant, stretch.first + at, event.id, fault, stretch.lines[at])
+                self._world.park(state.tenant, first + at, event.id, fault, stretch.lines[at])
             if marks:
                 self._world.remember_once(marks)
                 marks.clear()

@@ -40,7 +40,10 @@ class Publisher:
                 # Rows are taken before anything waits: the fold may go on while they are on their way.
                 taken = [(key, board, self._take(state, key, board)) for key, board in concerned.items()]
                 for table in touched:
-                    table.dirty.update(table.changed)
+                    if table.dirty:
+                        table.dirty.update(table.changed)
+                    else:
+                        table.dirty = table.changed
                     table.changed = {}
                 while taken:
                     key, board, rows = taken[0]

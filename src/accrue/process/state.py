@@ -50,7 +50,7 @@ class TenantState:
         self.tzdata = ""
         self.partial = set(partial)
         self._known: dict[str, set[str]] = {}
-        self._warm: set[str] = set()
+        self._warm: list[list[str]] = []  # the subjects of the last settlement, table by table
         self._remembers = remembers
         self._bound: dict[Moment, Functions] = {}
         self._once_bound: dict[tuple[str, Moment], OnceKeys | None] = {}
@@ -182,7 +182,7 @@ class TenantState:
     def settled(self) -> None:
         """The book has the settling generation now."""
         self.settlements += 1
-        self._warm = set().union(*self.settling.values())
+        self._warm = [list(changes) for changes in self.settling.values()]
         self.settling.clear()
 
     def settling_failed(self) -> None:
@@ -221,7 +221,8 @@ class TenantState:
 
     @property
     def entries(self) -> int:
-        return sum(len(table) for table in self.tables.values())
+        """What is held in memory: cells, and subjects of which it is known that the book has nothing more."""
+        return sum(map(len, self.tables.values())) + sum(map(len, self._known.values()))
 
     def evict(self) -> Iterator[None]:
         """Forget every subject that the last settlement did not touch and that has nothing unsettled.
@@ -229,7 +230,7 @@ class TenantState:
         Every period becomes partial here: from now on only the warm subjects are known in it. Yields now and then, so
         that the event loop gets its turn; the fold must stand still until it is through.
         """
-        keep = self._warm
+        keep = set().union(*self._warm)
         for table in self.tables.values():
             keep.update(self.unsettled(table))
         # First nobody may rely on what is about to go; then it goes, in slices.

@@ -49,8 +49,8 @@ class World:
         self.repeats = _index("events", memory.repeat_window_us, memory.size_bytes_max // 2, Sizes())
         self.once_lately = _index("once", memory.once_window_us, memory.size_bytes_max // 4, ONE_BY_ONE)
         self.once_ever = _index("once-ever", None, memory.size_bytes_max // 4, ONE_BY_ONE)
+        self._once_seen: dict[bytes, bool] = {}
         self._once_fresh: dict[bytes, bool] = {}
-        self._once_absent: set[bytes] = set()
         self.bare_decoder = msgspec.json.Decoder(DecodedEvent)
         # What the next settlement writes besides the tables:
         self.failed: list[FailedRow] = []
@@ -70,27 +70,34 @@ class World:
             index.advance(log_time_us)
 
     def remembers(self) -> Remembers:
-        """What `once` rules ask. What they saw since the last `put_once` is remembered beside the indexes, and so is
-        what `foresee` found to be in none of them."""
-        fresh, absent, lately, ever = self._once_fresh, self._once_absent, self.once_lately.seen, self.once_ever.seen
-        return Remembers(
-            lately=lambda key: key in fresh or (key not in absent and lately(key)),
-            ever=lambda key: key in fresh or (key not in absent and ever(key)),
-        )
+        """What `once` rules ask: answered by what `foresee` found, and else by the indexes."""
+        known, lately, ever = self._once_seen.get, self.once_lately.seen, self.once_ever.seen
+
+        def seen_lately(key: bytes) -> bool:
+            found = known(key)
+            return lately(key) if found is None else found
+
+        def seen_ever(key: bytes) -> bool:
+            found = known(key)
+            return ever(key) if found is None else found
+
+        return Remembers(seen_lately, seen_ever)
 
     def foresee(self, lately: Sequence[bytes], ever: Sequence[bytes]) -> None:
         """Look up in bulk, which is ten times cheaper, what `once` rules may ask one by one until `put_once`."""
         for index, keys in ((self.once_lately, lately), (self.once_ever, ever)):
-            known = index.look_up(keys) if keys else []
-            self._once_absent.update([key for key, found in zip(keys, known, strict=True) if found is None])
+            if keys:
+                self._once_seen.update(zip(keys, [found is not None for found in index.look_up(keys)], strict=True))
 
     def remember_once(self, marks: Sequence[tuple[bytes, bool]]) -> None:
         """What the `once` rules of an event that succeeded have now seen: (key, for ever?)."""
-        self._once_fresh.update(marks)
+        for key, ever in marks:
+            self._once_seen[key] = True
+            self._once_fresh[key] = ever
 
     def put_once(self) -> None:
         """Move what `once` rules saw into the indexes, in bulk."""
-        self._once_absent.clear()
+        self._once_seen.clear()
         fresh = self._once_fresh
         if fresh:
             for index, for_ever in ((self.once_lately, False), (self.once_ever, True)):
