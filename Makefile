@@ -11,7 +11,7 @@ export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint fix bench docs lock clean
+.PHONY: help demo test lint fix fuzz bench crash simulate docs lock clean
 
 help:
 	@echo 'make demo     see it work: a live community on your own machine   (make demo DEMO="--seconds 15")'
@@ -19,7 +19,10 @@ help:
 	@echo
 	@echo 'make lint     ruff, mypy --strict and the import contracts'
 	@echo 'make fix      format, and repair what ruff can repair'
+	@echo 'make fuzz     the fuzz tests with other examples, 50 times as many   (make fuzz N=1000)'
 	@echo 'make bench    measure this machine     (make bench BENCH="fold --json")'
+	@echo 'make crash    kill the engine and see that nothing is lost   (make crash N=5000, or SEED=17)'
+	@echo 'make simulate the engine under seeded faults against a naive model   (make simulate SEEDS=5000, or SEED=17)'
 	@echo 'make docs     write the generated pages of docs/reference again'
 	@echo 'make lock     pin every dependency again in requirements.lock'
 	@echo 'make clean    remove .venv and all caches'
@@ -31,6 +34,11 @@ demo: .venv/ready
 
 test: .venv/ready
 	@$(BIN)/python -m pytest $(TEST)
+
+# The short form is part of `make test`, always with the same examples; N times as many here, chosen at random.
+fuzz: N = 50
+fuzz: .venv/ready
+	@ACCRUE_FUZZ=$(N) $(BIN)/python -m pytest tests/fuzz $(TEST)
 
 lint: .venv/ready
 	@$(BIN)/ruff check --quiet --output-format=concise .
@@ -46,8 +54,19 @@ fix: .venv/ready
 bench: .venv/ready
 	@$(BIN)/accrue bench $(BENCH)
 
+# The short form is part of `make test`. A failure names its SEED, which is all it takes to do it again.
+N ?= 1000
+SEED ?=
+crash: .venv/ready
+	@PYTHONPATH=src:tests $(BIN)/python -m crash.many --kills $(N) $(if $(SEED),--seed $(SEED))
+
 docs: .venv/ready
 	@$(BIN)/python docs/generate.py
+
+# The short form is part of `make test`. A failing seed is printed, and is all it takes to do it again.
+SEEDS ?= 5000
+simulate: .venv/ready
+	@PYTHONPATH=src:tests $(BIN)/python -m simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 # What an older lock pinned stays pinned unless it has to move; `make lock LOCK=--upgrade` takes the newest of all.
 # A machine may have its own package index or mirror: none of that may reach the file, hence the --no-emit options.

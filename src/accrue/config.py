@@ -46,6 +46,12 @@ class ServerConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     port: Annotated[int, Meta(ge=0, le=65_535)] = DEFAULT_PORT
 
 
+class LogConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Bound of log.db; past it requests get 507 until a settlement made room. It holds what is not settled yet."""
+
+    size_bytes_max: Annotated[int, Meta(ge=16 << 20)] = 16 << 30
+
+
 class IngestConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Bounds of the ingest queue; past them requests get 503. One request must fit."""
 
@@ -54,7 +60,11 @@ class IngestConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class ProcessConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When to publish and settle, and how much to remember. Times are in the unit of the name: _ms, _s, _min, _h."""
+    """When to publish and settle, and how much to remember. Times are in the unit of the name: _ms, _s, _min, _h.
+
+    `close_grace_min` is the lateness bound: an event that comes no later than this after the end of its period is in
+    the period's final standings. What comes later still counts, and is shown beside them as a correction.
+    """
 
     tick_ms: Annotated[int, Meta(ge=1, le=10_000)] = 25
     settle_interval_s: Seconds = 60.0
@@ -75,6 +85,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     program: Path | None = None
     programs: Mapping[str, Path] = {}
     server: ServerConfig = ServerConfig()
+    log: LogConfig = LogConfig()
     ingest: IngestConfig = IngestConfig()
     process: ProcessConfig = ProcessConfig()
 

@@ -9,7 +9,7 @@ What it does is what the server does; the server is this with HTTP in front.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -17,23 +17,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from accrue import ids, wiring
+from accrue.boards.base import Seen
 from accrue.clock import Clock, SystemClock
 from accrue.config import DEFAULT_TENANT, Config, load
+from accrue.core.event import RETRACT
 from accrue.core.period import tzdata_version
 from accrue.core.ranking import Style
 from accrue.core.reader import read
 from accrue.errors import Misconfigured, Rejected
-from accrue.ingest.accept import Form, Receipt, ScoreMode
+from accrue.ingest.accept import Form, ProgramSource, Receipt, ScoreMode
+from accrue.ingest.failed import FailedOutcomes, Repairs
 from accrue.process.outcome import NAMES
 from accrue.serve.answers import BoardPage, Profile, Ranks, Tally
+from accrue.serve.kept import KeptQueries
 
 Wait = Literal["durable", "applied"]
 APPLIED_WAIT_S = 30.0
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
+logger = structlog.get_logger("accrue.engine")
 
 
 class Tracked(Struct, frozen=True, kw_only=True):
@@ -51,7 +57,10 @@ class Accrue:
 
     def __init__(self, parts: wiring.Parts, tenant: str) -> None:
         self.parts = parts
+        self.kept = KeptQueries(parts.kept, parts.live)
+        self.repairs = Repairs(acceptor=parts.acceptor, live=parts.live, kept=parts.kept, outcomes=self.outcomes)
         self._tenant = tenant
+        self._applied = 0  # up to where somebody waited for reads to show everything
 
     @classmethod
     @asynccontextmanager
@@ -80,7 +89,7 @@ class Accrue:
         async with wiring.running(settings, clock or SystemClock()) as parts:
             accrue = cls(parts, tenant)
             for name, text in texts.items():
-                await accrue.tenant(name).use_program(text)
+                await accrue.tenant(name).use_file(text)
             yield accrue
 
     def tenant(self, name: str) -> Accrue:
@@ -95,10 +104,37 @@ class Accrue:
         live, tenant = self.parts.live, self._tenant
         if tenant in live.tenants() and (live.program(tenant).text, live.tzdata(tenant)) == (text, tzdata_version()):
             return False
-        receipt = await self.parts.acceptor.program(self._tenant, text, id=ids.event_id())
-        assert receipt.position is not None  # a system event is accepted or raises
-        await live.applied(receipt.position, timeout_s=APPLIED_WAIT_S)
+        await self._apply(text, "sent")
         return True
+
+    async def use_file(self, text: str) -> bool:
+        """Let the tenant live by the program in its file, unless the file is as it was when it was last taken up: then
+        a program that was sent since stays. Raises `ProgramError`."""
+        live, tenant = self.parts.live, self._tenant
+        versions = await self.parts.kept.programs(tenant) if tenant in live.tenants() else []
+        taken_up = [row.text for row in versions if row.source == "file"]
+        if not taken_up or taken_up[-1] != text:
+            await self._apply(text, "file")
+            return True
+        current = versions[-1]
+        if current.text != text:
+            logger.info(
+                "the program file has not changed since it was last taken up; the program sent after it stays",
+                tenant=tenant,
+                version=current.version,
+            )
+        if current.tzdata == tzdata_version():
+            return False
+        await self._apply(current.text, "file" if current.source == "file" else "sent")
+        return True
+
+    async def replay_failed(self, sequences: Sequence[int]) -> FailedOutcomes:
+        """Decide failed events again, under the program of now. Raises `NotFound` and `Rejected`."""
+        return await self.repairs.act(self._tenant, "replay", sequences)
+
+    async def drop_failed(self, sequences: Sequence[int]) -> FailedOutcomes:
+        """Give failed events up. Raises `NotFound`."""
+        return await self.repairs.act(self._tenant, "drop", sequences)
 
     async def track(
         self,
@@ -130,8 +166,18 @@ class Accrue:
             "value": value,
             "data": data,
         }
-        body = _encoder.encode({name: field for name, field in fields.items() if field is not None})
-        receipt = await self.send(body, form="one")
+        return await self._send_one({name: field for name, field in fields.items() if field is not None}, wait)
+
+    async def retract(self, ref: str, *, id: str | None = None, wait: Wait = "durable") -> Tracked:
+        """Take back what the event `ref` was applied with; its type has to be in `[retract]` of the program.
+
+        The outcome is `applied`, `unmatched` when no such event has come (one that still comes has no effect), and
+        `failed` when it cannot be taken back. Raises as `track`.
+        """
+        return await self._send_one({"id": id or ids.event_id(), "type": RETRACT, "ref": ref}, wait)
+
+    async def _send_one(self, event: Mapping[str, Any], wait: Wait) -> Tracked:
+        receipt = await self.send(_encoder.encode(event), form="one")
         (result,) = receipt.results
         if result.status == "rejected" or receipt.position is None:
             raise Rejected(result.detail or "The event was rejected.", field=result.field)
@@ -153,6 +199,7 @@ class Accrue:
         if receipt.position is None:
             return []
         await self.parts.live.applied(receipt.position, timeout_s=APPLIED_WAIT_S)
+        self._applied = max(self._applied, receipt.position)
         known = self.parts.live.outcomes(receipt.position)
         first = receipt.first_index
         if known is None:
@@ -161,7 +208,7 @@ class Accrue:
 
     def board(self, name: str) -> BoardFace:
         """One board."""
-        return BoardFace(self.parts, self._tenant, name)
+        return BoardFace(self, name)
 
     async def user(self, id: str, *, at_us: int | None = None) -> Profile:
         """Points, badges, streaks and attributes of a user."""
@@ -179,13 +226,23 @@ class Accrue:
         """Settle now instead of at the next interval."""
         await self.parts.worker.settle()
 
+    async def _apply(self, text: str, source: ProgramSource) -> None:
+        receipt = await self.parts.acceptor.program(self._tenant, text, id=ids.event_id(), source=source)
+        assert receipt.position is not None  # a system event is accepted or raises
+        await self.parts.live.applied(receipt.position, timeout_s=APPLIED_WAIT_S)
+
 
 class BoardFace:
-    """Reading a board, and submitting scores to it."""
+    """Reading a board, and submitting scores to it.
 
-    def __init__(self, parts: wiring.Parts, tenant: str, name: str) -> None:
-        self._parts = parts
-        self._tenant = tenant
+    Reads show what this engine was asked to wait for (`track(..., wait="applied")`); `top` shows everything up to the
+    position `after`, too.
+    """
+
+    def __init__(self, accrue: Accrue, name: str) -> None:
+        self._accrue = accrue
+        self._parts = accrue.parts
+        self._tenant = accrue._tenant
         self._name = name
 
     async def top(
@@ -197,8 +254,10 @@ class BoardFace:
         offset: int = 0,
         cursor: str | None = None,
         style: Style = "competition",
+        after: int | None = None,
     ) -> BoardPage:
-        """The first rows, or the next ones of a `cursor`."""
+        """The first rows, or the next ones of a `cursor`: those are of its snapshot, which is `Gone` when `after` asks
+        for more."""
         return await self._parts.queries.board(
             self._tenant,
             self._name,
@@ -208,17 +267,25 @@ class BoardFace:
             offset=offset,
             cursor=cursor,
             style=style,
+            seen=await self._seen(after) if cursor is None else await self._parts.queries.after(after),
         )
 
     async def around(self, subject: str, *, before: int = 5, after: int = 5, period: str = "all") -> BoardPage:
         """A member and its neighbours."""
         return await self._parts.queries.around(
-            self._tenant, self._name, subject, before=before, after=after, period=period
+            self._tenant,
+            self._name,
+            subject,
+            before=before,
+            after=after,
+            period=period,
+            seen=await self._seen(None),
         )
 
     async def ranks(self, subjects: list[str], *, period: str = "all") -> Ranks:
         """Where these stand, on the board and among each other."""
-        return await self._parts.queries.ranks(self._tenant, self._name, subjects, period=period)
+        seen = await self._seen(None)
+        return await self._parts.queries.ranks(self._tenant, self._name, subjects, period=period, seen=seen)
 
     async def submit(
         self, subject: str, value: int | Decimal, *, mode: ScoreMode = "best", id: str | None = None
@@ -233,6 +300,9 @@ class BoardFace:
             mode=mode,
             time_us=None,
         )
+
+    async def _seen(self, after: int | None) -> Seen:
+        return await self._parts.queries.after(max(after or 0, self._accrue._applied))
 
 
 def _text(file: Path) -> str:

@@ -24,9 +24,9 @@ from accrue.collector import calm
 from accrue.config import LOOPBACK, Config, ServerConfig
 from accrue.engine import Accrue
 from accrue.errors import Misconfigured, Unavailable
-from accrue.ingest import describe, submit
+from accrue.ingest import describe, failed_routes, submit
 from accrue.ingest.routes import PATH, EventsRoute
-from accrue.serve import health
+from accrue.serve import exports, health, kept_routes
 from accrue.serve import routes as reads
 from accrue.serve.query import WAIT_S_MAX
 from accrue.web import docs, openapi
@@ -62,18 +62,26 @@ def create_app(accrue: Accrue, *, read_wait_s_max: float = WAIT_S_MAX) -> Front:
         live=parts.live,
         stopped=parts.running.done,
         queue_events=lambda: parts.commit.queue_events,
-        registry=health.registry(parts.live, traffic, lambda: parts.commit.queue_events),
+        registry=health.registry(parts.live, parts.kept, traffic, lambda: parts.commit.queue_events),
     )
     dependencies: Dependencies = {
         "submissions": Provide(lambda: submissions, sync_to_thread=False),
         "reads": Provide(lambda: reading, sync_to_thread=False),
         "health": Provide(lambda: condition, sync_to_thread=False),
+        "kept": Provide(lambda: accrue.kept, sync_to_thread=False),
+        "repairs": Provide(lambda: accrue.repairs, sync_to_thread=False),
         "reading": Provide(reads.reading),
     }
-    handlers = [*submit.HANDLERS, *reads.HANDLERS, *health.HANDLERS]
-    document = openapi.document(
-        handlers, dependencies, operations=describe.OPERATIONS, types=(*describe.TYPES, *reads.TYPES), version=VERSION
-    )
+    handlers = [
+        *submit.HANDLERS,
+        *failed_routes.HANDLERS,
+        *reads.HANDLERS,
+        *exports.HANDLERS,
+        *kept_routes.HANDLERS,
+        *health.HANDLERS,
+    ]
+    types = (*describe.TYPES, *failed_routes.TYPES, *reads.TYPES, *kept_routes.TYPES)
+    document = openapi.document(handlers, dependencies, operations=describe.OPERATIONS, types=types, version=VERSION)
     rest = framework([*handlers, *docs.handlers(document)], dependencies, openapi.query_parameters(document))
     return Front(EventsRoute(parts.acceptor, accrue.outcomes, parts.clock, traffic), rest, traffic)
 
@@ -148,13 +156,14 @@ async def serve(config: Config, *, on_ready: OnReady | None = None) -> None:
     Raises `Misconfigured` and its kin before anything is listening, and what stopped the worker, if that was it.
     """
     refuse_public(config.server)
-    async with Accrue.open(config) as accrue:  # 1. and 4.
-        stopping = asyncio.Event()
-        with _signals(stopping), calm():
-            async with listening(accrue, config.server) as url:  # 2. and 3.
-                if on_ready is not None:
-                    on_ready(url)
-                await _until(stopping, accrue.parts.running)
+    with calm():  # what is to be folded first may be millions of events
+        async with Accrue.open(config) as accrue:  # 1. and 4.
+            stopping = asyncio.Event()
+            with _signals(stopping), calm():  # again, so that what was loaded is set aside
+                async with listening(accrue, config.server) as url:  # 2. and 3.
+                    if on_ready is not None:
+                        on_ready(url)
+                    await _until(stopping, accrue.parts.running)
 
 
 @asynccontextmanager

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 from msgspec import Struct
 
-from accrue import ids
+from accrue import crashpoints, ids
 from accrue.boards.base import Boards
 from accrue.boards.memory import MemoryBoards
-from accrue.book.base import Book
+from accrue.book.base import Book, Checkpoint
+from accrue.book.snapshot import Snapshot
 from accrue.book.sqlite import SqliteBook
+from accrue.book.sqlite_scratch import SqliteScratch
+from accrue.book.sqlite_snapshot import SqliteSnapshot
+from accrue.book.sqlite_swap import NEW, clear_new, swap, take_alone
 from accrue.clock import Clock
-from accrue.config import Config
+from accrue.config import Config, ProcessConfig
 from accrue.connect.data_dir import locked
 from accrue.errors import Unavailable
 from accrue.ingest.accept import Acceptor
 from accrue.ingest.commit import CommitLimits, GroupCommit
 from accrue.log.base import Log
-from accrue.log.memory import MemoryLog
+from accrue.log.memory import LOG_SIZE_BYTES_MAX, MemoryLog
 from accrue.log.sqlite import SqliteLog
+from accrue.log.sqlite_look import Ends, look
 from accrue.process.closer import Closer
+from accrue.process.kept import KeptState
 from accrue.process.live import LiveState
+from accrue.process.replay.scratch import Workshop
 from accrue.process.worker import Limits, Worker
 from accrue.process.world import Memory
 from accrue.serve.query import Queries
@@ -38,6 +46,9 @@ SHUTDOWN_S_MAX = 10.0
 
 HOUR_US = 3_600_000_000
 
+Opening = Callable[[Config, AsyncExitStack], Awaitable[tuple[Log, Book, Boards]]]
+"""Opens the backends; what has to be closed goes on the stack. Simulations open others (testing/deployment.py)."""
+
 
 class Parts(Struct, frozen=True, kw_only=True):
     """A running deployment."""
@@ -49,14 +60,27 @@ class Parts(Struct, frozen=True, kw_only=True):
     boards: Boards
     worker: Worker
     live: LiveState
+    kept: KeptState
     acceptor: Acceptor
     queries: Queries
     commit: GroupCommit
     running: asyncio.Task[None]
 
 
+async def open_backends(config: Config, stack: AsyncExitStack) -> tuple[Log, Book, Boards]:
+    """Open the log, the book and the boards that the settings name; the stack closes them."""
+    log = await _open_log(config)
+    stack.push_async_callback(log.close)
+    crashpoints.point("start 2: log open")
+    book = await _open_book(config.data_dir, stack)
+    crashpoints.point("start 3: book open")
+    boards = MemoryBoards(instance=ids.identity())
+    stack.push_async_callback(boards.close)
+    return log, book, boards
+
+
 @asynccontextmanager
-async def running(config: Config, clock: Clock) -> AsyncIterator[Parts]:
+async def running(config: Config, clock: Clock, *, opening: Opening = open_backends) -> AsyncIterator[Parts]:
     """Open everything, catch up with the log, and run until the block ends; then settle and close.
 
     1. lock the data directory; 2. open log, book, boards; 3. take the partition, start at the checkpoint;
@@ -66,11 +90,8 @@ async def running(config: Config, clock: Clock) -> AsyncIterator[Parts]:
         # 1. and 2.
         if config.data_dir is not None:
             stack.enter_context(locked(config.data_dir))
-        log = await _open_log(config.data_dir)
-        stack.push_async_callback(log.close)
-        book = await _open_book(config.data_dir, stack)
-        boards = MemoryBoards(instance=ids.identity())
-        stack.push_async_callback(boards.close)
+            crashpoints.point("start 1: directory locked")
+        log, book, boards = await opening(config, stack)
         # 3.
         settings = config.process
         worker = Worker(
@@ -79,24 +100,15 @@ async def running(config: Config, clock: Clock) -> AsyncIterator[Parts]:
             boards,
             clock,
             partition=PARTITION,
-            memory=Memory(
-                repeat_window_us=round(settings.repeat_window_h * HOUR_US),
-                once_window_us=round(settings.once_window_h * HOUR_US),
-                size_bytes_max=settings.repeat_size_bytes_max,
-            ),
-            limits=Limits(
-                tick_s=settings.tick_ms / 1000,
-                settle_interval_s=settings.settle_interval_s,
-                settle_dirty_rows=settings.settle_dirty_rows,
-                settle_archive_bytes=settings.settle_archive_bytes,
-                entries_in_memory_max=settings.entries_in_memory_max,
-            ),
+            memory=memory_of(settings),
+            limits=limits_of(settings),
         )
         await worker.start(owner=ids.identity())
         work = asyncio.create_task(worker.run(), name="worker")
         stack.push_async_callback(_stopped, work)
         # 4.
         await _caught_up(worker, await log.end(PARTITION), work)
+        crashpoints.point("start 5: caught up with the log")
         # 5.
         commit = GroupCommit(
             log,
@@ -123,23 +135,96 @@ async def running(config: Config, clock: Clock) -> AsyncIterator[Parts]:
             boards=boards,
             worker=worker,
             live=live,
+            kept=KeptState(worker, book, log, partition=PARTITION),
             acceptor=acceptor,
             queries=Queries(live, boards, clock),
             commit=commit,
             running=running,
         )
+        crashpoints.point("start 6: accepting")
         try:
             yield parts
         finally:
             # 6. and 7.
             await _stopped(running)
             await _stopped(closing)
+            crashpoints.point("stop 1: nothing runs beside the worker")
             await commit.drain()
+            crashpoints.point("stop 2: accepting has ended")
             if not work.done():
-                with suppress(TimeoutError):  # what is not folded by then stands in the log, for the next start
-                    async with asyncio.timeout(SHUTDOWN_S_MAX):
-                        await _caught_up(worker, await log.end(PARTITION), work)
-                await worker.settle()
+                await _leave(worker, await log.end(PARTITION), work)
+
+
+def memory_of(settings: ProcessConfig) -> Memory:
+    """How long and how much the repeat indexes remember."""
+    return Memory(
+        repeat_window_us=round(settings.repeat_window_h * HOUR_US),
+        once_window_us=round(settings.once_window_h * HOUR_US),
+        size_bytes_max=settings.repeat_size_bytes_max,
+    )
+
+
+def limits_of(settings: ProcessConfig) -> Limits:
+    """When the worker does what."""
+    return Limits(
+        tick_s=settings.tick_ms / 1000,
+        settle_interval_s=settings.settle_interval_s,
+        settle_dirty_rows=settings.settle_dirty_rows,
+        settle_archive_bytes=settings.settle_archive_bytes,
+        entries_in_memory_max=settings.entries_in_memory_max,
+    )
+
+
+async def open_snapshot(data_dir: Path) -> Snapshot:
+    """The book of a data directory as it is now, also beside a server that has it. Whoever opens it closes it."""
+    return await SqliteSnapshot.open(data_dir / "book.db")
+
+
+async def open_log(config: Config, data_dir: Path) -> Log:
+    """The log of a data directory that nobody else has. Whoever opens it closes it."""
+    return await _open_log(msgspec.structs.replace(config, data_dir=data_dir))
+
+
+async def open_new_book(data_dir: Path) -> Book:
+    """An empty book beside the live one, which nobody else may have open: raises `InUse`. Nothing in the new one is
+    synced before `swap_books`."""
+    take_alone(data_dir)
+    return await SqliteBook.open(clear_new(data_dir), synchronous="OFF")
+
+
+@contextmanager
+def nothing_left_over(data_dir: Path) -> Iterator[None]:
+    """Remove the new book when the block does not come to swapping it."""
+    try:
+        yield
+    finally:
+        clear_new(data_dir)
+
+
+async def open_new_snapshot(data_dir: Path) -> Snapshot:
+    """That book as it is now."""
+    return await SqliteSnapshot.open(data_dir / NEW)
+
+
+def swap_books(data_dir: Path, old: Checkpoint) -> Path:
+    """Put the new book in the place of the live one, and return where that is now. Both must be closed."""
+    return swap(data_dir, position=old.position, epoch=old.epoch)
+
+
+async def log_ends(data_dir: Path) -> Ends:
+    """Where the log of a data directory begins and ends now, also beside a server that has it."""
+    return await look(data_dir / "log.db", PARTITION)
+
+
+def workshop(config: Config, clock: Clock, folder: Path) -> Workshop:
+    """What folding an archive from the start takes, with its books in this folder."""
+    return Workshop(
+        scratch=SqliteScratch(folder),
+        boards=MemoryBoards(instance=ids.identity()),
+        clock=clock,
+        memory=memory_of(config.process),
+        limits=limits_of(config.process),
+    )
 
 
 async def _until_one_ends(*tasks: asyncio.Task[None]) -> None:
@@ -162,6 +247,22 @@ async def _caught_up(worker: Worker, end: int, work: asyncio.Task[None]) -> None
             continue
 
 
+async def _leave(worker: Worker, end: int, work: asyncio.Task[None]) -> None:
+    """Fold everything up to `end`, and settle. What is not folded in time stands in the log, for the next start."""
+    try:
+        async with asyncio.timeout(SHUTDOWN_S_MAX):
+            await _caught_up(worker, end, work)
+    except TimeoutError:
+        # The fold may wait for the book in the middle of a record, and then a settlement would wait for the fold.
+        await _stopped(work)
+        with suppress(Unavailable):
+            await worker.settle()
+        return
+    crashpoints.point("stop 3: everything folded")
+    await worker.settle()
+    crashpoints.point("stop 4: settled")
+
+
 async def _stopped(task: asyncio.Task[None]) -> None:
     """End a task and wait for it. What it failed with was reported where it matters."""
     task.cancel()
@@ -170,10 +271,11 @@ async def _stopped(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-async def _open_log(data_dir: Path | None) -> Log:
-    if data_dir is None:
-        return MemoryLog(identity=ids.identity())
-    log = SqliteLog(data_dir / "log.db", create_identity=ids.identity())
+async def _open_log(config: Config) -> Log:
+    size_bytes_max = config.log.size_bytes_max
+    if config.data_dir is None:
+        return MemoryLog(identity=ids.identity(), size_bytes_max=min(size_bytes_max, LOG_SIZE_BYTES_MAX))
+    log = SqliteLog(config.data_dir / "log.db", create_identity=ids.identity(), size_bytes_max=size_bytes_max)
     await log.open()
     return log
 
@@ -182,5 +284,6 @@ async def _open_book(data_dir: Path | None, stack: AsyncExitStack) -> Book:
     if data_dir is None:
         data_dir = Path(stack.enter_context(TemporaryDirectory(prefix="accrue-")))
     book = await SqliteBook.open(data_dir / "book.db")
+    stack.callback(crashpoints.point, "stop 5: book closed")  # after what is pushed next
     stack.push_async_callback(book.close)
     return book

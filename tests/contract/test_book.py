@@ -2,34 +2,31 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from msgspec.structs import replace
 
 from accrue.book.base import (
+    AppliedRow,
     AttributeRow,
     AwardRow,
-    Book,
     Checkpoint,
     ConflictRow,
-    FailedRow,
+    FailedKey,
+    LateRow,
     PeriodRow,
     ProgramRow,
     RepeatRun,
     ResultRow,
-    Segment,
     Settlement,
     StreakRow,
     TallyRow,
     Written,
 )
-from accrue.book.sqlite import SqliteBook
 from accrue.errors import Corrupt, Fenced, Unavailable
+from contract.books import SEQUENCE_MAX, T, claimed, failed, moved, segment, settled
 
-T = "community"
 MAGNITUDE_MAX = 2**53 - 1
-SEQUENCE_MAX = 2**63 - 1
 NASTY = (
     "ada",
     "'; DROP TABLE tallies; --",
@@ -42,54 +39,6 @@ NASTY = (
 )
 
 
-class Books:
-    """Opens the one book of a test, again and again, and closes all of it at the end."""
-
-    def __init__(self, opener: Callable[[], Awaitable[Book]]) -> None:
-        self._opener = opener
-        self._opened: list[Book] = []
-
-    async def open(self) -> Book:
-        self._opened.append(await self._opener())
-        return self._opened[-1]
-
-    async def close(self) -> None:
-        for book in self._opened:
-            await book.close()
-
-
-@pytest.fixture(params=["sqlite"])
-async def books(request, tmp_path) -> AsyncIterator[Books]:
-    openers = {"sqlite": lambda: SqliteBook.open(tmp_path / "book.db")}
-    books = Books(openers[request.param])
-    yield books
-    await books.close()
-
-
-@pytest.fixture
-async def book(books: Books) -> Book:
-    return await books.open()
-
-
-async def claimed(book: Book, partition: int = 0, owner: str = "one") -> Checkpoint:
-    return await book.claim(partition, owner=owner, log_identity="log-a")
-
-
-def moved(before: Checkpoint, *, log_time_us: int = 0) -> Checkpoint:
-    return replace(
-        before,
-        position=before.position + 10,
-        log_time_us=log_time_us or before.log_time_us + 1,
-        facts=f'{{"said": "it\'s {before.position}"}}',
-    )
-
-
-async def settled(book: Book, before: Checkpoint, *, log_time_us: int = 0, **rows) -> Checkpoint:
-    after = moved(before, log_time_us=log_time_us)
-    await book.settle(Settlement(before=before, after=after, **rows))
-    return after
-
-
 def tally(subject: str, value: int = 1, *, metric: str = "points", period: str = "all", reached: int = 7) -> TallyRow:
     return TallyRow(T, metric, period, subject, value, reached)
 
@@ -100,10 +49,6 @@ def award(subject: str, *, badge: str = "writer", sequence: int = 1, holder: str
 
 def run(bucket: int, number: int = 0, *, expires_us: int = 100, data: bytes = b"\0\xffrun") -> RepeatRun:
     return RepeatRun("events", bucket, number, len(data), expires_us, data)
-
-
-def segment(partition: int, first: int) -> Segment:
-    return Segment(partition, first, first + 9, 3, b"d" * 32, b"p" * 32, b"\0data\xff")
 
 
 async def everything(batches) -> list:
@@ -127,6 +72,15 @@ async def test_every_claim_raises_the_epoch_and_finds_the_last_checkpoint(books)
     again = await claimed(await books.open(), owner="two")
 
     assert again == replace(after, epoch=2)
+
+
+async def test_a_checkpoint_can_be_read_without_taking_the_partition(book):
+    assert await book.checkpoint(0) is None
+    after = await settled(book, await claimed(book), log_time_us=55)
+
+    assert await book.checkpoint(0) == after
+    assert await book.checkpoint(1) is None
+    assert await claimed(book) == replace(after, epoch=2)  # looking has not raised the epoch
 
 
 async def test_partitions_are_claimed_apart(book):
@@ -207,10 +161,13 @@ async def test_every_row_of_every_table_is_counted(book):
         awards=[award("ada")],
         streaks=[StreakRow(T, "writing", "ada", 1, 2, 3, "[]")],
         attributes=[AttributeRow(T, "user", "country", "ada", '"FR"')],
+        applied=[AppliedRow(T, "e1", "applied", 20, "[]"), AppliedRow(T, "e2", "awaited", 21, "")],
         programs=[ProgramRow(T, 1, 5, "[tenant]", "2025b", 1)],
         periods=[PeriodRow(T, "all", 5, 0)],
-        results=[ResultRow(T, "writers", "day:1", 1, 1, "ada", "[3]")],
-        failed=[FailedRow(T, 6, "e6", "divided by zero", "{}")],
+        results=[ResultRow(T, "writers", "day:1", 1, 1, "ada", "[3]", 1)],
+        late=[LateRow(T, "day:1", "points", "ada", 7)],
+        failed=[failed(6)],
+        failed_gone=[FailedKey(T, 5)],  # there is none
         conflicts=[ConflictRow(T, 7, "e7", "{}")],
         repeats=[run(1, expires_us=20), run(2, expires_us=30)],
         segments=[segment(0, 1)],
@@ -222,8 +179,8 @@ async def test_every_row_of_every_table_is_counted(book):
         periods=[PeriodRow(T, "all", 5, 0)],  # as it was: not written
     )
 
-    assert await book.settle(first) == Written(rows=1 + 11 + 2 + 1 - 1 + 1 - 1, transactions=1)
-    assert await book.settle(second) == Written(rows=1 + 1 + 1, transactions=1)  # fence, tally, expired run
+    assert await book.settle(first) == Written(rows=1 + 12 + 2 + 2 + 1 - 1 + 1 - 1, transactions=1)
+    assert await book.settle(second) == Written(rows=1 + 1 + 1 + 1, transactions=1)  # fence, tally, what expired
 
 
 async def test_a_settlement_without_rows_moves_the_checkpoint(book):
@@ -242,8 +199,8 @@ async def test_values_come_back_exactly(book, text, number):
     awards = [AwardRow(text, text, text, text, text, number, SEQUENCE_MAX, 0)]
     streaks = [StreakRow(text, text, text, number, number, number, text)]
     attributes = [AttributeRow(text, "object", text, text, text)]
-    results = [ResultRow(text, text, text, MAGNITUDE_MAX, 1, text, text)]
-    programs = [ProgramRow(text, MAGNITUDE_MAX, SEQUENCE_MAX, text, text, 1)]
+    results = [ResultRow(text, text, text, MAGNITUDE_MAX, 1, text, text, MAGNITUDE_MAX)]
+    programs = [ProgramRow(text, MAGNITUDE_MAX, SEQUENCE_MAX, text, text, 1, MAGNITUDE_MAX, text)]
     periods = [PeriodRow(text, text, number, SEQUENCE_MAX)]
 
     await settled(
@@ -254,6 +211,7 @@ async def test_values_come_back_exactly(book, text, number):
         streaks=streaks,
         attributes=attributes,
         results=results,
+        late=[LateRow(text, text, text, text, SEQUENCE_MAX)],
         programs=programs,
         periods=periods,
     )
@@ -264,7 +222,9 @@ async def test_values_come_back_exactly(book, text, number):
     assert await everything(book.tallies(text, text, text)) == tallies
     assert await everything(book.awards(text)) == awards
     assert await book.holdings(text, text) == awards
-    assert await book.results(text, text, text) == results
+    assert await book.results(text, text, text, after=0, rows=2) == results
+    assert await book.results_of(text, text, text, [text, "x"]) == results
+    assert await book.late(text, text, [text], subjects=[text], rows=2) == tallies
     assert (start.programs, start.periods) == (programs, periods)
 
 
@@ -276,7 +236,7 @@ async def test_a_later_settlement_replaces_values(book):
         awards=[award("ada", sequence=3)],
         streaks=[StreakRow(T, "writing", "ada", 1, 2, 3, "[]")],
         attributes=[AttributeRow(T, "user", "country", "ada", '"FR"')],
-        results=[ResultRow(T, "writers", "day:1", 1, 1, "ada", "[3]")],
+        results=[ResultRow(T, "writers", "day:1", 1, 1, "ada", "[3]", 1)],
     )
 
     await settled(
@@ -286,7 +246,7 @@ async def test_a_later_settlement_replaces_values(book):
         awards=[award("ada", sequence=9, holder="zoe", revoked=1)],
         streaks=[StreakRow(T, "writing", "ada", 0, 2, 4, "[1]")],
         attributes=[AttributeRow(T, "user", "country", "ada", '"DE"')],
-        results=[ResultRow(T, "writers", "day:1", 1, 2, "bob", "[4]")],
+        results=[ResultRow(T, "writers", "day:1", 1, 2, "bob", "[4]", 1)],
     )
 
     cells = await book.load(T, ["ada", "bob"], ["all"])
@@ -294,7 +254,9 @@ async def test_a_later_settlement_replaces_values(book):
     assert cells.awards == [award("ada", sequence=9, holder="zoe", revoked=1)]
     assert cells.streaks == [StreakRow(T, "writing", "ada", 0, 2, 4, "[1]")]
     assert cells.attributes == [AttributeRow(T, "user", "country", "ada", '"DE"')]
-    assert await book.results(T, "writers", "day:1") == [ResultRow(T, "writers", "day:1", 1, 2, "bob", "[4]")]
+    assert await book.results(T, "writers", "day:1", after=0, rows=9) == [
+        ResultRow(T, "writers", "day:1", 1, 2, "bob", "[4]", 1)
+    ]
 
 
 async def test_the_order_of_rows_in_a_settlement_does_not_matter(book):
@@ -388,13 +350,45 @@ async def test_a_holder_has_what_was_not_taken_back_oldest_first(book):
     assert await book.holdings(T, "nobody") == []
 
 
-async def test_final_standings_come_by_place(book):
-    lines = [ResultRow(T, "writers", "day:1", place, place, f"u{place}", "[1]") for place in range(1, 9_002)]
-    other = ResultRow(T, "writers", "day:2", 1, 1, "zoe", "[2]")
+async def test_final_standings_are_read_by_place_by_subject_and_counted(book):
+    lines = [ResultRow(T, "writers", "day:1", n, n, f"u{n}", "[1]", n) for n in range(1, 9_002)]
+    other = ResultRow(T, "writers", "day:2", 1, 1, "zoe", "[2]", 1)
     await settled(book, await claimed(book), results=[other, *reversed(lines)])
 
-    assert await book.results(T, "writers", "day:1") == lines
-    assert await book.results(T, "writers", "day:3") == []
+    assert await book.results(T, "writers", "day:1", after=0, rows=10_000) == lines
+    assert await book.results(T, "writers", "day:1", after=8_998, rows=2) == lines[8_998:9_000]
+    assert await book.results(T, "writers", "day:1", after=9_001, rows=2) == []
+    assert await book.results_of(T, "writers", "day:1", ["u9000", "zoe", "u7", "u9000"]) == [lines[6], lines[8_999]]
+    assert await book.results_of(T, "writers", "day:2", ["u7"]) == []
+    counts = [await book.results_count(T, "writers", period) for period in ("day:1", "day:2", "day:3")]
+    assert counts == [9_001, 1, 0]
+
+
+async def test_what_changed_late_comes_with_all_asked_metrics_of_its_subjects(book):
+    day = {"period": "day:1"}
+    ada, bob, cat = (tally(name, 3, reached=9, **day) for name in ("ada", "bob", "cat"))
+    goals = tally("ada", 5, metric="goals", **day)
+    before = await settled(
+        book,
+        await claimed(book),
+        tallies=[ada, bob, cat, goals, tally("ada", 9, metric="other", **day), tally("dan"), tally("ada")],
+        late=[
+            LateRow(T, "day:1", "points", "cat", 9),
+            LateRow(T, "day:1", "points", "ada", 9),
+            LateRow(T, "day:1", "goals", "ada", 9),
+            LateRow(T, "all", "points", "dan", 9),
+        ],
+    )
+    await settled(book, before, late=[LateRow(T, "day:1", "points", "ada", 12)])
+
+    async def late(metrics, subjects=None, rows=9):
+        return await book.late(T, "day:1", metrics, subjects=subjects, rows=rows)
+
+    assert await late(["points", "goals"]) == [goals, ada, cat]
+    assert await late(["points", "goals"], rows=1) == [goals, ada]
+    assert await late(["points"], ["bob", "cat"]) == [cat]
+    assert await late(["points"], []) == []
+    assert await late(["other"]) == []
 
 
 async def test_reads_do_not_wait_for_a_settlement(book):
@@ -450,6 +444,20 @@ async def test_runs_of_the_repeat_index_come_back_until_they_expire(book):
 
     assert [r async for r in (await book.start(0)).repeats] == kept
     assert [r async for r in (await book.start(1)).repeats] == [run(9, expires_us=25)]
+
+
+async def test_what_retractions_need_comes_back_until_it_is_over(book):
+    kept = [AppliedRow(T, "e1", "applied", 31, '[5,"ada"]'), AppliedRow(T, "e2", "awaited", 40, "")]
+    over = AppliedRow(T, "e0", "awaited", 30, "")
+    other = await settled(book, await claimed(book, 1), applied=[AppliedRow("u", "e1", "awaited", 25, "")])
+    before = await settled(book, await claimed(book, 0), log_time_us=20, applied=[kept[0]._replace(until_us=2), over])
+
+    await settled(book, before, log_time_us=30, applied=kept)
+    await settled(book, other, log_time_us=24)  # its own log time counts, not the other partition's
+
+    assert sorted(await book.applied(T, ["e2", "e1", "e0", "e9"])) == kept
+    assert (await book.start(0)).awaited == [kept[1]]
+    assert (await book.start(1)).awaited == [AppliedRow("u", "e1", "awaited", 25, "")]
 
 
 async def test_the_archive_comes_oldest_first(books):

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,12 @@ TABLES = {
     "awards": ("tenant, badge, level, subject, holder, time_us, sequence, revoked", (6,)),
     "streaks": ("tenant, streak, subject, current, longest, last, runs", ()),
     "attributes": ("tenant, kind, attribute, subject, value", ()),
-    "programs": ("tenant, version, sequence, text", (2,)),
+    "applied_events": ("tenant, event_id, state, until_us, effects", ()),
+    "programs": ("tenant, version, sequence, text, time_us, source", (2,)),
     "periods": ("tenant, period, first_seen_us, closed", (3,)),
-    "board_results": ("tenant, board, period, place, rank, subject, scores", ()),
-    "failed_events": ("tenant, sequence, event_id, reason, body", (1,)),
+    "board_results": ("tenant, board, period, place, rank, dense, subject, scores", ()),
+    "late_tallies": ("tenant, period, metric, subject, reached", (4,)),
+    "failed_events": ("tenant, sequence, event_id, reason, body, type, time_us, stamp", (1,)),
     "conflicts": ("tenant, sequence, event_id, body", (1,)),
 }
 """Columns of each table of the book, and which of them hold sequence numbers."""
@@ -111,6 +114,12 @@ class Partition:
         await self.book.close()
         await self.boards.close()
 
+    @contextmanager
+    def by_hand(self) -> Iterator[sqlite3.Connection]:
+        """The book's file, for a change that no settlement makes. Only while it is stopped."""
+        with closing(sqlite3.connect(self.file)) as connection, connection:
+            yield connection
+
     async def restart(self) -> None:
         await self.stop()
         await self.begin()
@@ -128,6 +137,11 @@ class Partition:
         async with asyncio.timeout(20):
             while not holds():  # noqa: ASYNC110 - what is waited for is inside the worker, which tells nobody
                 await asyncio.sleep(0)
+
+    async def held_back(self) -> None:
+        """The fold waits until a settlement has made room."""
+        room = self.worker._room
+        await self.until(lambda: bool(room._waiters) and not room.is_set())
 
     async def settle(self) -> None:
         """Settle until it succeeds."""

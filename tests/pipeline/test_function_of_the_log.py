@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from accrue.boards.base import BoardKey
 from accrue.core.ranking import Style
-from accrue.core.record import EVENTS_PER_RECORD_MAX
+from accrue.core.record import EVENTS_PER_RECORD_MAX, sequence
 from accrue.errors import AccrueError, Fenced
 from accrue.process.world import Memory
 from pipeline.partition import TENANT, Partition, event, program, record
@@ -141,10 +141,18 @@ every = "day"
 on = "voted"
 every = "event"
 breaks_when = "value < 0"
+
+[retract]
+types = ["posted", "commented", "viewed"]
+days = 2
 """
-OTHER_RULES = RULES.replace("limit = 9", "limit = 4").replace('ties = "last"', 'ties = "first"') + (
-    '[[rules]]\nname = "more"\non = "viewed"\ngive = [{ to = "actor", metric = "made" }]\n'
-)
+FORGIVING = """[{ to = "actor", metric = "points", amount = "value if value > -9 else 2" }, {"""
+"""Gives something for a value that is missing, on which the first rules fail: what is replayed under it succeeds."""
+OTHER_RULES = (
+    RULES.replace("limit = 9", "limit = 4")
+    .replace('ties = "last"', 'ties = "first"')
+    .replace('[{ to = "actor", metric = "points", amount = "value" }, {', FORGIVING)
+) + '[[rules]]\nname = "more"\non = "viewed"\ngive = [{ to = "actor", metric = "made" }]\n'
 
 PROGRAMS = {"first": RULES, "other": OTHER_RULES, "rubbish": "rubbish"}
 
@@ -185,9 +193,14 @@ def systemic(draw: st.DrawFn, number: int) -> dict[str, Any]:
                 ("accrue.score", {"metric": "best", "subject": "bob", "value": 2, "mode": "set"}),
                 ("accrue.close", {"period": period}),
                 ("accrue.close", {"period": period}),
+                ("accrue.retract", draw(st.integers(max(0, number - 9), number + 3))),
+                ("accrue.retract", draw(st.integers(max(0, number - 5), number + 1))),
+                ("accrue.retract", draw(st.integers(0, 20))),
             ]
         )
     )
+    if data[0] == "accrue.retract":  # of an event that may come, be of another type, or be a retraction itself
+        return {"type": data[0], "id": f"e{number}", "ref": f"e{data[1]}"}
     return {"type": data[0], "id": f"s{number}", "data": data[1]}
 
 
@@ -197,18 +210,28 @@ def streams(draw: st.DrawFn) -> list[tuple[dict[str, Any], int]]:
     stream: list[tuple[dict[str, Any], int]] = [({"program": "first", "id": "q"}, START_US)]
     for number in range(draw(st.integers(12, 45))):
         what = draw(st.integers(0, 19))
-        if what == 0:
+        if what in (0, 17):
             stream.append(({"program": draw(st.sampled_from([*PROGRAMS])), "id": f"q{number}"}, START_US))
-        elif what <= 2:
+        elif what >= 18 and (failing := [at for at, (each, _) in enumerate(stream) if _has_no_value(each)]):
+            act = draw(st.sampled_from(["accrue.failed.replay"] * 4 + ["accrue.failed.drop"]))
+            stream.append(({"again": act, "event": draw(st.sampled_from(failing)), "id": f"r{number}"}, START_US))
+        elif what in (15, 16):  # fails under the first rules and not under the others
+            without = event("posted", f"v{number}", actor=draw(users), object="p1", data={"kind": "answer"})
+            stream.append((without, draw(st.sampled_from(MOMENTS_US))))
+        elif what <= 4:
             stream.append((draw(systemic(number)), draw(st.sampled_from(MOMENTS_US))))
-        elif what <= 5:  # sent again, or its id used for something else
+        elif what <= 7:  # sent again, or its id used for something else
             again, time_us = draw(st.sampled_from(stream))
-            if what == 5 and "program" not in again:
+            if what == 7 and "type" in again:
                 again = {**again, "actor": draw(users)}
             stream.append((again, time_us))
         else:
             stream.append((draw(ordinary(number)), draw(st.sampled_from(MOMENTS_US))))
     return stream
+
+
+def _has_no_value(each: dict[str, Any]) -> bool:
+    return each.get("type") in ("posted", "commented") and "value" not in each
 
 
 class Log:
@@ -217,12 +240,14 @@ class Log:
     def __init__(self, stream: Sequence[tuple[dict[str, Any], int]], sizes: Iterator[int], *, hours: int = 0) -> None:
         self.records: list[bytes] = []
         self._first: list[int] = [0]
+        self._sequences: list[int] = []
         at = 0
         while at < len(stream):
             some = stream[at : at + next(sizes)]
+            self._sequences += [sequence(len(self.records) + 1, index) for index in range(len(some))]
             self.records.append(
                 record(
-                    [as_sent(each) for each, _ in some],
+                    [self._as_sent(each) for each, _ in some],
                     times_us=[time_us for _, time_us in some],
                     log_time_us=START_US + at * hours * HOUR_US,
                 )
@@ -235,10 +260,14 @@ class Log:
         position, index = divmod(sequence, EVENTS_PER_RECORD_MAX)
         return self._first[position] + index if position else 0
 
-
-def as_sent(each: dict[str, Any]) -> dict[str, Any]:
-    """A program is written in full only here, so that hypothesis can show a stream."""
-    return program(PROGRAMS[each["program"]], each["id"]) if "program" in each else each
+    def _as_sent(self, each: dict[str, Any]) -> dict[str, Any]:
+        """A program is written in full only here, so that hypothesis can show a stream. What is replayed or dropped is
+        the number of an event until it is known where in the log that stands."""
+        if "program" in each:
+            return program(PROGRAMS[each["program"]], each["id"])
+        if "again" in each:
+            return event(each["again"], each["id"], data={"sequence": self._sequences[each["event"]]})
+        return each
 
 
 def every(size: int) -> Iterator[int]:
@@ -360,6 +389,7 @@ async def test_settlements_that_fail_lose_and_double_nothing(
 @some_examples
 async def test_it_does_not_matter_how_events_are_cut_into_records(stream: list[tuple[dict[str, Any], int]]) -> None:
     digests = []
+    stream = [each for each in stream if "again" not in each[0]]  # what these say is where in the records events stand
     for size in (1, 7, len(stream)):
         log = Log(stream, every(size))
         async with partition() as where:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
+from accrue.cli.main import main
 from process.commands import PROGRAMS, WAIT_S_MAX, ran, said, started
 
 EVENTS = b"""{"id": "1", "type": "post.published", "actor": "bob", "object": "a/b", "time": "2018-06-01T12:00:00Z"}
@@ -55,3 +59,41 @@ def test_a_server_without_a_program_does_not_start(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert refused.stderr.startswith(b"error: There is no program: give --program FILE")
     assert not (tmp_path / "data").exists()
+
+
+def test_what_failed_is_put_right_while_the_server_runs(tmp_path: Path) -> None:
+    data, program, fixed = tmp_path / "data", tmp_path / "program.toml", tmp_path / "fixed.toml"
+    text = '[metrics.points]\n[[rules]]\non = "e"\ngive = [{ to = "actor", metric = "points", amount = "6 / value" }]\n'
+    program.write_text(text + '[badges.good]\nwhen = "points >= 6"\n')
+    fixed.write_text(program.read_text().replace("6 / value", "6 / max(1, value)"))
+    events = b'{"id": "1", "type": "e", "actor": "ada", "value": 0}\n'
+    events += b'{"id": "2", "type": "e", "actor": "bob", "value": 2}\n'
+    assert ran("import", "-", "--program", program, "--data-dir", data, input=events).returncode == 1
+    other = b'{"id": "2", "type": "e", "actor": "eve", "value": 2}\n'
+    assert ran("import", "-", "--program", program, "--data-dir", data, input=other).returncode == 0
+    with started("serve", "--program", program, "--data-dir", data, "--port", "0") as process:
+        url = said(process, "listening").split()[-1]
+
+        def asked(*arguments: object, code: int = 0) -> Any:
+            with redirect_stdout(io.StringIO()) as out:
+                assert main([*map(str, arguments), "--url", url, "--json"]) == code
+            return json.loads(out.getvalue() or "null")
+
+        (event,) = asked("failed", "list")["events"]
+        assert (event["id"], event["reason"]) == ("1", "a division by zero")
+        assert asked("program", "apply", fixed)["differences"]["summary"] == [
+            {"change": "changed", "what": "rule", "name": "on e"}
+        ]
+        assert asked("failed", "replay", event["sequence"]) == [{"sequence": event["sequence"], "outcome": "applied"}]
+        asked("failed", "show", event["sequence"], code=2)
+        assert asked("query", "tally", "points")["rows"] == [["ada", 6], ["bob", 3]]
+        assert [award["holder"] for award in asked("query", "awards")] == ["ada"]
+        (conflict,) = asked("conflicts", "list")["conflicts"]
+        shown = asked("conflicts", "show", conflict["sequence"])
+        assert [json.loads(shown[body])["actor"] for body in ("first", "body")] == ["bob", "eve"]
+
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT_S_MAX) == 0
+    with started("serve", "--program", program, "--data-dir", data, "--port", "0") as process:
+        assert "stays" in said(process, "program file has not changed")
+        assert "listening" in said(process, "listening")

@@ -18,6 +18,20 @@ class BoardKey(NamedTuple):
     period: str
 
 
+class Seen(NamedTuple):
+    """Places in the log: up to which the boards are published now, and up to which an answer must show everything.
+
+    Who asks has waited until `published` is at least `wanted`. An answer that shows more is always right.
+    """
+
+    published: int
+    wanted: int
+
+
+ANY = Seen(0, 0)
+"""For whoever is content with what the boards' own bound on staleness allows."""
+
+
 class Page(Struct, frozen=True):
     """A piece of one snapshot. `cursor` continues on the same snapshot; None at the end."""
 
@@ -51,20 +65,40 @@ class Boards(Protocol):
         ...
 
     async def page(
-        self, key: BoardKey, *, limit: int, offset: int, cursor: str | None, style: Style, now_us: int
+        self,
+        key: BoardKey,
+        *,
+        limit: int,
+        offset: int,
+        cursor: str | None,
+        style: Style,
+        now_us: int,
+        seen: Seen = ANY,
     ) -> Page:
         """A page from the top, from `offset` (0 = first) or from where `cursor` ends.
 
-        Raises `NotFound` for an unknown board, `Gone` for a cursor whose snapshot is no longer kept and
-        `Rejected` for one that was never handed out by this board.
+        Raises `NotFound` for an unknown board, `Gone` for a cursor whose snapshot is no longer kept or shows less
+        than `seen` asks for, and `Rejected` for one that was never handed out by this board.
         """
         ...
 
-    async def around(self, key: BoardKey, subject: str, *, before: int, after: int, style: Style, now_us: int) -> Page:
+    async def around(
+        self,
+        key: BoardKey,
+        subject: str,
+        *,
+        before: int,
+        after: int,
+        style: Style,
+        now_us: int,
+        seen: Seen = ANY,
+    ) -> Page:
         """The rows just above and below one member, with it. Raises `NotFound` when it is not on the board."""
         ...
 
-    async def ranks(self, key: BoardKey, subjects: Sequence[str], *, style: Style, now_us: int) -> list[RankOf]:
+    async def ranks(
+        self, key: BoardKey, subjects: Sequence[str], *, style: Style, now_us: int, seen: Seen = ANY
+    ) -> list[RankOf]:
         """Where these stand, best first; those not on the board are left out."""
         ...
 

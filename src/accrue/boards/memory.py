@@ -11,6 +11,10 @@ When a read makes a new snapshot of a board that changed:
   for it. Reads meanwhile answer from the old snapshot, and wait too only when there is none or it is very
   old.
 
+A read that must show a place of the log (`Seen`) is never answered from a snapshot that was begun before the
+board held it: it waits for the sort under way, and when that began too early for the next one, which all that wait
+share.
+
 A page says which snapshot it shows (`epoch`) and when that was made (`as_of_us`). Epochs grow through all
 boards of one process and are never used twice, also not after a board was dropped; cursors carry the name of
 the process as well, so that one from before a restart is `Gone` and never mistaken.
@@ -28,7 +32,7 @@ from functools import partial
 from itertools import islice
 
 from accrue.boards import cursor as cursors
-from accrue.boards.base import BoardKey, Page, RankOf
+from accrue.boards.base import ANY, BoardKey, Page, RankOf, Seen
 from accrue.boards.cursor import Cursor
 from accrue.boards.kept import KEPT_SIZE_BYTES_MAX, KEPT_SNAPSHOTS_MAX, Kept
 from accrue.boards.members import Members
@@ -110,31 +114,51 @@ class MemoryBoards:
         return key in self._tenants.get(key.tenant, {})
 
     async def page(
-        self, key: BoardKey, *, limit: int, offset: int, cursor: str | None, style: Style, now_us: int
+        self,
+        key: BoardKey,
+        *,
+        limit: int,
+        offset: int,
+        cursor: str | None,
+        style: Style,
+        now_us: int,
+        seen: Seen = ANY,
     ) -> Page:
         """As the contract says. With a cursor, its offset and style are taken instead of the arguments."""
         board = self._board(key)
         if cursor is None:
-            snapshot = await self._snapshot(board, now_us)
+            snapshot = await self._snapshot(board, now_us, seen)
         else:
             where = cursors.decode(cursor, key)
-            snapshot = self._snapshot_of(board, where)
+            snapshot = self._snapshot_of(board, where, seen)
             offset, style = where.offset, where.style
         start = max(offset, 0)
         return self._page(key, board, snapshot, start, start + limit, style)
 
-    async def around(self, key: BoardKey, subject: str, *, before: int, after: int, style: Style, now_us: int) -> Page:
+    async def around(
+        self,
+        key: BoardKey,
+        subject: str,
+        *,
+        before: int,
+        after: int,
+        style: Style,
+        now_us: int,
+        seen: Seen = ANY,
+    ) -> Page:
         board = self._board(key)
-        snapshot = await self._snapshot(board, now_us)
+        snapshot = await self._snapshot(board, now_us, seen)
         place = snapshot.place(board.members.slot(subject))
         if place is None:
             raise NotFound(f"{subject!r} is not on the board {_name(key)!r}.", field="subject")
         start = max(place - max(before, 0), 0)
         return self._page(key, board, snapshot, start, place + max(after, 0) + 1, style)
 
-    async def ranks(self, key: BoardKey, subjects: Sequence[str], *, style: Style, now_us: int) -> list[RankOf]:
+    async def ranks(
+        self, key: BoardKey, subjects: Sequence[str], *, style: Style, now_us: int, seen: Seen = ANY
+    ) -> list[RankOf]:
         board = self._board(key)
-        snapshot = await self._snapshot(board, now_us)
+        snapshot = await self._snapshot(board, now_us, seen)
         slots = [slot for subject in subjects if (slot := board.members.slot(subject)) is not None]
         return snapshot.ranks(slots, style=style, names=board.members.names)
 
@@ -185,38 +209,41 @@ class MemoryBoards:
             cursor=cursor,
         )
 
-    def _snapshot_of(self, board: _Board, where: Cursor) -> Snapshot:
+    def _snapshot_of(self, board: _Board, where: Cursor, seen: Seen) -> Snapshot:
         """The very snapshot that a cursor was handed out for."""
         snapshot = board.current
-        if where.instance == self._instance:
-            if snapshot is not None and snapshot.epoch == where.epoch:
-                return snapshot
+        if snapshot is None or snapshot.epoch != where.epoch:
             snapshot = self._kept.get(board.number, where.epoch)
-            if snapshot is not None:
-                return snapshot
-        raise Gone("The snapshot of this cursor is no longer kept; start paging again.", field="cursor")
+        if snapshot is None or where.instance != self._instance:
+            raise Gone("The snapshot of this cursor is no longer kept; start paging again.", field="cursor")
+        if not _shows(board, snapshot, seen):
+            raise Gone("The snapshot of this cursor is older than what `after` asks for.", field="cursor")
+        return snapshot
 
-    async def _snapshot(self, board: _Board, now_us: int) -> Snapshot:
+    async def _snapshot(self, board: _Board, now_us: int, seen: Seen) -> Snapshot:
         """The snapshot to answer from: a new one where the policy on top of this module says so."""
         current = board.current
         if current is not None and not board.changed and board.sorting is None:
             return current
-        # A clock that was set back makes the age negative; such a snapshot counts as old.
-        age_us = math.inf if current is None or now_us < current.as_of_us else now_us - current.as_of_us
+        # A clock that was set back makes the age negative; such a snapshot counts as old, as one that shows too little.
+        age_us = now_us - current.as_of_us if current is not None and _shows(board, current, seen) else math.inf
+        age_us = math.inf if age_us < 0 else age_us
         sorting = board.sorting
         if sorting is None:
             if len(board.members) <= self._small_members_max:
-                return self._adopt(board, self._begin(board, now_us)())
+                return self._adopt(board, self._begin(board, now_us, seen)())
             if current is not None and age_us < self._refresh_interval_us:
                 return current
-            sorting = self._sort_in_thread(board, now_us)
+            sorting = self._sort_in_thread(board, now_us, seen)
         elif current is not None and age_us < self._stale_us_max:
             return current
         await asyncio.shield(sorting)
         # Not the sort's own result: members may have left since, and their slots been given away with it.
-        return board.current or await self._snapshot(board, now_us)
+        if board.current is not None and _shows(board, board.current, seen):
+            return board.current
+        return await self._snapshot(board, now_us, seen)
 
-    def _begin(self, board: _Board, now_us: int) -> partial[Snapshot]:
+    def _begin(self, board: _Board, now_us: int, seen: Seen) -> partial[Snapshot]:
         """Copy the board as it is now; the call that is returned sorts the copy, here or in a thread."""
         board.begun = self._next_number()
         board.changed = False
@@ -227,12 +254,13 @@ class MemoryBoards:
             names=board.members.names,
             epoch=board.begun,
             as_of_us=now_us,
+            position=max(seen),
         )
 
-    def _sort_in_thread(self, board: _Board, now_us: int) -> asyncio.Future[Snapshot]:
+    def _sort_in_thread(self, board: _Board, now_us: int, seen: Seen) -> asyncio.Future[Snapshot]:
         """Start the one sort of a board. It is adopted also when the read that waits for it is cancelled."""
         loop = asyncio.get_running_loop()
-        sorting = board.sorting = loop.run_in_executor(None, self._begin(board, now_us))
+        sorting = board.sorting = loop.run_in_executor(None, self._begin(board, now_us, seen))
         self._sorts.add(sorting)
         sorting.add_done_callback(partial(self._sorted, board))
         return sorting
@@ -271,6 +299,12 @@ class MemoryBoards:
     def _next_number(self) -> int:
         self._numbers += 1
         return self._numbers
+
+
+def _shows(board: _Board, snapshot: Snapshot, seen: Seen) -> bool:
+    """Whether nothing up to the wanted place of the log is missing."""
+    newest = snapshot is board.current and not board.changed and board.sorting is None
+    return newest or snapshot.position >= seen.wanted
 
 
 def _name(key: BoardKey) -> str:

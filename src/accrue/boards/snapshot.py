@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accrue.boards.arrange import arranged
 from accrue.boards.base import RankOf
 from accrue.boards.members import Columns
+from accrue.core.arrange import arranged
 from accrue.core.ranking import Order, Standing, Style
 
 NOWHERE = -1
@@ -34,11 +34,13 @@ Places = NDArray[np.int32]
 class Snapshot:
     """`place_of[slot]` is the reverse of `slots`, `NOWHERE` for a slot that had no member.
 
-    Where a method takes `names`, `names[slot]` is the subject.
+    It shows everything up to the place `position` of the log, and maybe more. Where a method takes `names`,
+    `names[slot]` is the subject.
     """
 
     epoch: int
     as_of_us: int
+    position: int
     slots: NDArray[np.int32]
     scores: NDArray[np.int64]
     runs: Places
@@ -98,7 +100,9 @@ class Snapshot:
         ]
 
 
-def taken(columns: Columns, order: Order, *, names: Sequence[str], epoch: int, as_of_us: int) -> Snapshot:
+def taken(
+    columns: Columns, order: Order, *, names: Sequence[str], epoch: int, as_of_us: int, position: int
+) -> Snapshot:
     """Sort a copy of a board's columns. May run in a thread: it changes nothing it is given."""
     slots = np.flatnonzero(columns.live)
     scores, reached = columns.scores, columns.reached
@@ -112,6 +116,7 @@ def taken(columns: Columns, order: Order, *, names: Sequence[str], epoch: int, a
     return Snapshot(
         epoch=epoch,
         as_of_us=as_of_us,
+        position=position,
         slots=sorted_slots,
         scores=sorted_scores,
         runs=_runs(sorted_scores),

@@ -17,6 +17,7 @@ from hashlib import blake2b
 from io import BytesIO
 from itertools import pairwise
 from struct import Struct
+from typing import Protocol
 
 import zstandard
 
@@ -31,14 +32,42 @@ LEVEL = 3
 GENESIS = bytes(32)
 """What stands as the previous digest in the first segment of a partition."""
 
-CONTENT_SIZE_BYTES_FULL = 64 * 1024 * 1024
-"""Past this much content a segment is full. A settlement may hold many; unpacking one stays cheap."""
+CONTENT_SIZE_BYTES_FULL = 16 * 1024 * 1024
+"""Past this much content a segment is full. A settlement may hold many; unpacking one stays cheap, and whoever folds
+the archive again holds two of them."""
 
 READ_SIZE_BYTES = 1024 * 1024
 
 _HEADER = Struct(">4sBQ")
 _RECORD = Struct(">QI")
 _TRAILER = Struct(">qqqq")
+
+
+class Building(Protocol):
+    """A segment while records come in. `finish` is asked only when it is not empty, and then nothing is added."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to finish."""
+        ...
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to finish it."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """What it holds in memory."""
+        ...
+
+    def add(self, position: int, record: bytes, *, events: int) -> None:
+        """Take in the record at `position`, which holds so many events."""
+        ...
+
+    def finish(self, *, previous: bytes) -> Segment:
+        """The segment, chained to the digest `previous`."""
+        ...
 
 
 class SegmentBuilder:

@@ -63,8 +63,22 @@ class AttributeRow(NamedTuple):
     value: str
 
 
+class AppliedRow(NamedTuple):
+    """What is known of an event id for the sake of retractions, until log time `until_us`; see `core.table.Applied`."""
+
+    tenant: str
+    event_id: str
+    state: str
+    until_us: int
+    effects: str
+
+
 class ProgramRow(NamedTuple):
-    """A program as its record in the log carried it, taking effect at `sequence`."""
+    """A program as its record in the log carried it, taking effect at `sequence`.
+
+    `time_us` is when it was taken, 0 where that was not kept. `source` is `file` when it was read from the file that
+    the settings name, `sent` when somebody sent it, `replay` when a replay put it in force.
+    """
 
     tenant: str
     version: int
@@ -72,16 +86,41 @@ class ProgramRow(NamedTuple):
     text: str
     tzdata: str
     semantics: int
+    time_us: int = 0
+    source: str = "file"
 
 
 class FailedRow(NamedTuple):
-    """An event on which a rule failed, parked whole and without any of its effects. `body` is its JSON as it came."""
+    """An event on which a rule failed, parked whole and without any of its effects. `body` is its JSON as it came.
+
+    `time_us` is the event's time, -1 where it was not kept, and `stamp` the JSON of what ingest stamped on it: with
+    them it can be decided again.
+    """
 
     tenant: str
     sequence: int
     event_id: str
     reason: str
     body: str
+    type: str
+    time_us: int
+    stamp: str
+
+
+class FailedKey(NamedTuple):
+    """Names one failed event."""
+
+    tenant: str
+    sequence: int
+
+
+class FailedCount(NamedTuple):
+    """So many parked events of a type failed for this reason."""
+
+    tenant: str
+    type: str
+    reason: str
+    events: int
 
 
 class ConflictRow(NamedTuple):
@@ -94,7 +133,10 @@ class ConflictRow(NamedTuple):
 
 
 class ResultRow(NamedTuple):
-    """One line of the final standings of a closed period. `scores` is a JSON array of scaled integers."""
+    """One line of the final standings of a closed period. `scores` is a JSON array of scaled integers.
+
+    `place` is the ordinal from 1, `rank` and `dense` the ranks of the styles in which equals share one.
+    """
 
     tenant: str
     board: str
@@ -103,6 +145,17 @@ class ResultRow(NamedTuple):
     rank: int
     subject: str
     scores: str
+    dense: int
+
+
+class LateRow(NamedTuple):
+    """A tally that an event changed after its period was closed; `reached` is the last such event's sequence."""
+
+    tenant: str
+    period: str
+    metric: str
+    subject: str
+    reached: int
 
 
 class PeriodRow(NamedTuple):
@@ -152,7 +205,7 @@ class Checkpoint(Struct, frozen=True):
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
-    """Everything that changed between two checkpoints."""
+    """Everything that changed between two checkpoints. `failed_gone` are failed events that are none any more."""
 
     before: Checkpoint
     after: Checkpoint
@@ -160,10 +213,13 @@ class Settlement(Struct, frozen=True, kw_only=True):
     awards: Sequence[AwardRow] = ()
     streaks: Sequence[StreakRow] = ()
     attributes: Sequence[AttributeRow] = ()
+    applied: Sequence[AppliedRow] = ()
     programs: Sequence[ProgramRow] = ()
     periods: Sequence[PeriodRow] = ()
     results: Sequence[ResultRow] = ()
+    late: Sequence[LateRow] = ()
     failed: Sequence[FailedRow] = ()
+    failed_gone: Sequence[FailedKey] = ()
     conflicts: Sequence[ConflictRow] = ()
     repeats: Sequence[RepeatRun] = ()
     segments: Sequence[Segment] = ()
@@ -188,10 +244,15 @@ class Cells(Struct, frozen=True):
 class Book(Protocol):
     """What a worker and the read side need of the system of record."""
 
+    async def checkpoint(self, partition: int) -> Checkpoint | None:
+        """How far the book has come; None when nobody ever claimed the partition. Changes nothing."""
+        ...
+
     async def claim(self, partition: int, *, owner: str, log_identity: str) -> Checkpoint:
         """Take the partition: raise its epoch and return its checkpoint (position 0 when it is new).
 
-        Raises `Corrupt` when the checkpoint belongs to another log.
+        Raises `Corrupt` when the checkpoint belongs to another log, and then nothing has changed. Whether the log
+        reaches as far as the checkpoint is the caller's to find out before: from here on other workers are fenced.
         """
         ...
 
@@ -211,6 +272,10 @@ class Book(Protocol):
         """
         ...
 
+    async def applied(self, tenant: str, event_ids: Collection[str]) -> list[AppliedRow]:
+        """What is known of these event ids for the sake of retractions."""
+        ...
+
     async def holdings(self, tenant: str, holder: str) -> list[AwardRow]:
         """The awards a holder has, revoked ones left out, oldest first."""
         ...
@@ -223,8 +288,35 @@ class Book(Protocol):
         """Every award of the tenant, revoked ones left out, by sequence, in batches."""
         ...
 
-    async def results(self, tenant: str, board: str, period: str) -> list[ResultRow]:
-        """The final standings of a closed period, by place; empty when it is open or unknown."""
+    async def results(self, tenant: str, board: str, period: str, *, after: int, rows: int) -> list[ResultRow]:
+        """Up to so many final standings of a closed period past the place `after`, by place."""
+        ...
+
+    async def results_count(self, tenant: str, board: str, period: str) -> int:
+        """How many final standings there are; 0 when the period is open or unknown. Reads one of them."""
+        ...
+
+    async def results_of(self, tenant: str, board: str, period: str, subjects: Collection[str]) -> list[ResultRow]:
+        """The final standings of these subjects, by place."""
+        ...
+
+    async def late(
+        self, tenant: str, period: str, metrics: Collection[str], *, subjects: Collection[str] | None, rows: int
+    ) -> list[TallyRow]:
+        """The tallies of these metrics of up to so many subjects, those first in order, of whom any of the metrics
+        changed after the period was closed; of `subjects` only, unless that is None."""
+        ...
+
+    async def failed(self, tenant: str, *, after: int, rows: int, type: str = "") -> list[FailedRow]:
+        """Up to so many failed events past the sequence `after`, oldest first; of one type, when one is given."""
+        ...
+
+    async def conflicts(self, tenant: str, *, after: int, rows: int) -> list[ConflictRow]:
+        """Up to so many conflicts past the sequence `after`, oldest first."""
+        ...
+
+    async def programs(self, tenant: str) -> list[ProgramRow]:
+        """Every version of a tenant's program, oldest first."""
         ...
 
     async def start(self, partition: int) -> Start:
@@ -235,17 +327,24 @@ class Book(Protocol):
         """The archive of one partition, oldest first."""
         ...
 
+    def segments_before(self, partition: int, position: int) -> AsyncIterator[Segment]:
+        """The archive of one partition from the segment that begins at or before `position` back, newest first."""
+        ...
+
     async def close(self) -> None:
         """Give everything back. Harmless to repeat."""
         ...
 
 
 class Start(Struct, frozen=True):
-    """Programs (all versions, oldest first), periods that hold tallies, and the runs of the repeat index.
+    """Programs (all versions, oldest first), periods that hold tallies, how many failed events are parked for what,
+    the retractions whose events have not come yet, and the runs of the repeat index.
 
     The runs are read lazily: they may be large. Expired ones were deleted by the settlement that saw it.
     """
 
     programs: list[ProgramRow]
     periods: list[PeriodRow]
+    failed: list[FailedCount]
+    awaited: list[AppliedRow]
     repeats: AsyncIterator[RepeatRun]

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
 from msgspec import Struct
 
+from accrue import crashpoints
+from accrue.connect.soundness import looked_at
 from accrue.connect.sqlite import translated
 from accrue.errors import Corrupt, Misconfigured
 
@@ -56,15 +59,9 @@ def check_file(path: Path, migrations: Sequence[Migration], *, application_id: i
     """Look at a file without changing it. Raises as `migrate`; a file that is not there yet is fine."""
     if not path.exists():
         return
-    # Without a WAL beside it the file is all there is, and reading it as immutable leaves no new files behind.
-    alone = not path.with_name(path.name + "-wal").exists()
-    uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
     try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-        try:
+        with closing(looked_at(path)) as connection:
             _pending(connection, migrations, application_id)
-        finally:
-            connection.close()
     except sqlite3.Error as error:
         raise translated(error, str(path)) from error
 
@@ -76,6 +73,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], *, 
     and `Misconfigured` when `migrations` itself has a gap. Then nothing is changed.
     """
     for migration in _pending(connection, migrations, application_id):
+        crashpoints.point("migrate 1: before a migration")
         connection.executescript(
             f"""
             BEGIN IMMEDIATE;
@@ -83,9 +81,11 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration], *, 
             {RECORD_TABLE};
             {migration.sql};
             INSERT INTO migrations VALUES ({migration.number}, '{migration.name}', '{migration.digest}');
-            COMMIT;
             """
         )
+        crashpoints.point("migrate 2: migrated, before the commit")
+        connection.execute("COMMIT")
+        crashpoints.point("migrate 3: migration committed")
 
 
 def _pending(

@@ -18,10 +18,14 @@ import msgspec
 
 from accrue.book import sqlite_settle
 from accrue.book.base import (
+    AppliedRow,
     AttributeRow,
     AwardRow,
     Cells,
     Checkpoint,
+    ConflictRow,
+    FailedCount,
+    FailedRow,
     PeriodRow,
     ProgramRow,
     RepeatRun,
@@ -35,6 +39,7 @@ from accrue.book.base import (
 )
 from accrue.book.migrate import check_file, migrate, shipped
 from accrue.book.queries import load_queries
+from accrue.connect.soundness import check_sound
 from accrue.connect.sqlite import SqliteThread
 from accrue.errors import Misconfigured, Unavailable
 
@@ -67,8 +72,9 @@ class SqliteBook:
         self._reader = reader
 
     @classmethod
-    async def open(cls, path: Path) -> SqliteBook:
-        """Open the book, or create it, and bring its schema up to date.
+    async def open(cls, path: Path, *, synchronous: str = "FULL") -> SqliteBook:
+        """Open the book, or create it, and bring its schema up to date. `synchronous` is SQLite's; `OFF` is for a book
+        that may be lost, because it is thrown away or synced as a whole when it is done.
 
         Raises `Corrupt` for a file that is foreign, damaged or from a newer version, which stays as it is,
         and `Misconfigured` for one that cannot be opened.
@@ -79,7 +85,8 @@ class SqliteBook:
         migrations = shipped()
         # Opening for writing already changes a file (its journal mode), so it is looked at first.
         check_file(path, migrations, application_id=APPLICATION_ID)
-        book = cls(SqliteThread(path), SqliteThread(path, read_only=True))
+        await check_sound(path)
+        book = cls(SqliteThread(path, synchronous=synchronous), SqliteThread(path, read_only=True))
         try:
             await book._writer.open()
             await book._writer.run(lambda c: migrate(c, migrations, application_id=APPLICATION_ID))
@@ -90,6 +97,9 @@ class SqliteBook:
             await book.close()
             raise
         return book
+
+    async def checkpoint(self, partition: int) -> Checkpoint | None:
+        return await self._reader.run(lambda c: sqlite_settle.find_checkpoint(c, partition))
 
     async def claim(self, partition: int, *, owner: str, log_identity: str) -> Checkpoint:
         return await self._writer.run(
@@ -104,6 +114,9 @@ class SqliteBook:
 
     async def load(self, tenant: str, subjects: Collection[str], periods: Collection[str]) -> Cells:
         return await self._reader.run(lambda c: _load(c, tenant, subjects, periods))
+
+    async def applied(self, tenant: str, event_ids: Collection[str]) -> list[AppliedRow]:
+        return await self._rows("applied_of", _APPLIED, {"tenant": tenant, "event_ids": _array(event_ids)})
 
     async def holdings(self, tenant: str, holder: str) -> list[AwardRow]:
         """The awards a holder has, by time and then by sequence."""
@@ -123,18 +136,40 @@ class SqliteBook:
             key |= {"sequence": last.sequence, "subject": last.subject}
             key |= {"badge": last.badge, "level": last.level}
 
-    async def results(self, tenant: str, board: str, period: str) -> list[ResultRow]:
-        results: list[ResultRow] = []
-        key: dict[str, str | int] = {"tenant": tenant, "board": board, "period": period, "place": 0}
-        while batch := await self._rows("results_after", _RESULTS, {**key, "rows": ROWS_PER_BATCH}):
-            results += batch
-            key["place"] = batch[-1].place
-        return results
+    async def results(self, tenant: str, board: str, period: str, *, after: int, rows: int) -> list[ResultRow]:
+        where: Parameters = {"tenant": tenant, "board": board, "period": period, "place": after, "rows": rows}
+        return await self._rows("results_after", _RESULTS, where)
+
+    async def results_count(self, tenant: str, board: str, period: str) -> int:
+        found = await self._row("results_count", {"tenant": tenant, "board": board, "period": period})
+        return msgspec.convert(found[0], int) if found else 0
+
+    async def results_of(self, tenant: str, board: str, period: str, subjects: Collection[str]) -> list[ResultRow]:
+        asked = {"tenant": tenant, "board": board, "period": period, "subjects": _array(subjects)}
+        return await self._rows("results_of", _RESULTS, asked)
+
+    async def late(
+        self, tenant: str, period: str, metrics: Collection[str], *, subjects: Collection[str] | None, rows: int
+    ) -> list[TallyRow]:
+        some = "null" if subjects is None else _array(subjects)
+        where = {"tenant": tenant, "period": period, "metrics": _array(metrics), "subjects": some}
+        return await self._rows("late", _TALLIES, {**where, "rows": rows})
+
+    async def failed(self, tenant: str, *, after: int, rows: int, type: str = "") -> list[FailedRow]:
+        return await self._rows("failed_after", _FAILED, {"tenant": tenant, "after": after, "rows": rows, "type": type})
+
+    async def conflicts(self, tenant: str, *, after: int, rows: int) -> list[ConflictRow]:
+        return await self._rows("conflicts_after", _CONFLICTS, {"tenant": tenant, "after": after, "rows": rows})
+
+    async def programs(self, tenant: str) -> list[ProgramRow]:
+        return await self._rows("programs_of", _PROGRAMS, {"tenant": tenant})
 
     async def start(self, partition: int) -> Start:
         return Start(
             programs=await self._rows("programs", _PROGRAMS, {"partition": partition}),
             periods=await self._rows("periods", _PERIODS, {"partition": partition}),
+            failed=await self._rows("failed_counts", _FAILED_COUNTS, {"partition": partition}),
+            awaited=await self._rows("awaited", _APPLIED, {"partition": partition}),
             repeats=self._repeats(partition),
         )
 
@@ -144,6 +179,12 @@ class SqliteBook:
             segment = msgspec.convert(row, Segment)
             yield segment
             first = segment.first
+
+    async def segments_before(self, partition: int, position: int) -> AsyncIterator[Segment]:
+        while row := await self._row("segment_before", {"partition": partition, "position": position}):
+            segment = msgspec.convert(row, Segment)
+            yield segment
+            position = segment.first - 1
 
     async def close(self) -> None:
         """The writer goes last: the last connection of a file folds the WAL back into it."""
@@ -170,9 +211,18 @@ _TALLIES = msgspec.json.Decoder(list[TallyRow])
 _AWARDS = msgspec.json.Decoder(list[AwardRow])
 _STREAKS = msgspec.json.Decoder(list[StreakRow])
 _ATTRIBUTES = msgspec.json.Decoder(list[AttributeRow])
+_APPLIED = msgspec.json.Decoder(list[AppliedRow])
 _PROGRAMS = msgspec.json.Decoder(list[ProgramRow])
 _PERIODS = msgspec.json.Decoder(list[PeriodRow])
 _RESULTS = msgspec.json.Decoder(list[ResultRow])
+_FAILED = msgspec.json.Decoder(list[FailedRow])
+_FAILED_COUNTS = msgspec.json.Decoder(list[FailedCount])
+_CONFLICTS = msgspec.json.Decoder(list[ConflictRow])
+
+
+def _array(texts: Collection[str]) -> str:
+    """As a parameter that a query unpacks, each once."""
+    return msgspec.json.encode(list(dict.fromkeys(texts))).decode()
 
 
 def _set_up_writer(connection: sqlite3.Connection) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from accrue import crashpoints
 from accrue.book.base import Checkpoint, Settlement, Written
 from accrue.book.queries import load_queries
 from accrue.errors import Corrupt, Fenced
@@ -45,7 +46,9 @@ def claim(connection: sqlite3.Connection, partition: int, *, owner: str, log_ide
         )
     taken = {"partition": partition, "owner": owner, "log_identity": log_identity}
     connection.execute(_SQL["take_partition"], taken)
+    crashpoints.point("claim 1: partition taken, before the commit")
     connection.execute("COMMIT")
+    crashpoints.point("claim 2: claim committed")
     return msgspec.structs.replace(held, epoch=held.epoch + 1, log_identity=log_identity)
 
 
@@ -59,33 +62,44 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> Written:
     """
     # 1
     writes = _stage(connection, settlement)
+    crashpoints.point("settle 4: rows staged, before the transaction")
     # 2
     changes = connection.total_changes
     connection.execute("BEGIN IMMEDIATE")
     _raise_fence(connection, settlement)
+    crashpoints.point("settle 5: fence raised")
     # 3
     try:
         for write in writes:
             connection.execute(write, {"partition": settlement.before.partition})
+        crashpoints.point("settle 6: tables written")
         _write_blobs(connection, settlement)
     except sqlite3.IntegrityError as error:
         raise Corrupt(f"The book cannot hold what is settled ({error}). Nothing was changed.") from error
     # 4
     written = Written(rows=connection.total_changes - changes, transactions=1)
+    crashpoints.point("settle 7: written, before the commit")
     try:
         connection.execute("COMMIT")
     except sqlite3.Error:
         if not _happened(connection, settlement):
             raise
+    crashpoints.point("settle 8: committed")
     return written
 
 
 def read_checkpoint(connection: sqlite3.Connection, partition: int) -> Checkpoint:
     """What the book holds of a partition that was claimed before. `Fenced` when it holds nothing of it."""
-    row = connection.execute(_SQL["checkpoint"], {"partition": partition}).fetchone()
-    if row is None:
+    found = find_checkpoint(connection, partition)
+    if found is None:
         raise Fenced(f"Nobody has claimed partition {partition}.")
-    return Checkpoint(*row)
+    return found
+
+
+def find_checkpoint(connection: sqlite3.Connection, partition: int) -> Checkpoint | None:
+    """See `Book.checkpoint`."""
+    row = connection.execute(_SQL["checkpoint"], {"partition": partition}).fetchone()
+    return Checkpoint(*row) if row else None
 
 
 class _Table(NamedTuple):
@@ -103,10 +117,13 @@ _TABLES = (
     _Table("awards", _SQL["write_awards"], ROWS_PER_CHUNK),
     _Table("streaks", _SQL["write_streaks"], TEXT_ROWS_PER_CHUNK),
     _Table("attributes", _SQL["write_attributes"], TEXT_ROWS_PER_CHUNK),
+    _Table("applied", _SQL["write_applied"], TEXT_ROWS_PER_CHUNK),
     _Table("programs", _SQL["write_programs"], LONG_ROWS_PER_CHUNK),
     _Table("periods", _SQL["write_periods"], ROWS_PER_CHUNK),
     _Table("results", _SQL["write_results"], TEXT_ROWS_PER_CHUNK),
+    _Table("late", _SQL["write_late"], ROWS_PER_CHUNK),
     _Table("failed", _SQL["write_failed"], LONG_ROWS_PER_CHUNK),
+    _Table("failed_gone", _SQL["delete_failed"], ROWS_PER_CHUNK),
     _Table("conflicts", _SQL["write_conflicts"], LONG_ROWS_PER_CHUNK),
 )
 
@@ -155,6 +172,7 @@ def _write_blobs(connection: sqlite3.Connection, settlement: Settlement) -> None
     # After the new ones, so that a run which was old on arrival does not stay.
     expiry = {"partition": after.partition, "log_time_us": after.log_time_us}
     connection.execute(_SQL["delete_expired_repeats"], expiry)
+    connection.execute(_SQL["delete_expired_applied"], expiry)
     for segment in settlement.segments:
         connection.execute(_SQL["write_segment"], segment._asdict())
 

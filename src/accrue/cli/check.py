@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from accrue.cli.options import AsJson
-from accrue.cli.terminal import cell, out, printable, say_error, show_json, table
+from accrue.cli.terminal import out, printable, say_error, show_json, table
 from accrue.core.decide import Decider
 from accrue.core.expression import nearest
 from accrue.core.order_free import Verdict, Verdicts, judge
@@ -53,7 +53,9 @@ class _Summary(Struct, frozen=True):
     rules: list[_Judged] = []
     streaks: list[_Judged] = []
     boards: list[_Judged] = []
-    badges: list[str] = []
+    badges: list[_Judged] = []
+    retractable: list[str] = []
+    retract_days: int = 0
 
 
 def register(app: typer.Typer) -> None:
@@ -145,7 +147,9 @@ def _summary(file: str, program: Program, verdicts: Verdicts) -> _Summary:
             for streak, v in zip(program.streaks.values(), verdicts.streaks, strict=True)
         ],
         [_judged(v, _board(board)) for board, v in zip(program.boards.values(), verdicts.boards, strict=True)],
-        [_badge(badge) for badge in program.badges.values()],
+        [_judged(v, _badge(badge)) for badge, v in zip(program.badges.values(), verdicts.badges, strict=True)],
+        sorted(program.retract.types),
+        program.retract.days,
     )
 
 
@@ -160,9 +164,7 @@ def _board(board: Board) -> str:
 
 def _badge(badge: Badge) -> str:
     levels = [level for level in badge.levels if level]
-    told = (
-        f"{badge.name} (once a user, for any object)" if badge.once_per == "owner" else f"{badge.name} ({badge.kind})"
-    )
+    told = "once a user, for any object" if badge.once_per == "owner" else badge.kind
     return told + (f": {', '.join(levels)}" if levels else "")
 
 
@@ -172,14 +174,15 @@ def _show(summary: _Summary, console: Console) -> None:
     _heading(console, "Metrics")
     rows = [(metric.name, metric.of, " ".join(metric.periods), _more(metric)) for metric in summary.metrics]
     console.print(table(("metric", "of", "periods", ""), rows))
-    for title, judged in (("Rules", summary.rules), ("Streaks", summary.streaks), ("Boards", summary.boards)):
+    parts = {"Rules": summary.rules, "Streaks": summary.streaks, "Boards": summary.boards, "Badges": summary.badges}
+    for title, judged in parts.items():
         if judged:
             _heading(console, title)
             _show_judged(console, judged)
-    if summary.badges:
-        _heading(console, "Badges")
-        for badge in summary.badges:
-            console.print(f"  {cell(badge)}")
+    if summary.retractable:
+        _heading(console, "Can be taken back")
+        told = f"  {', '.join(summary.retractable)}  (for {summary.retract_days} days)"
+        console.print(printable(told), soft_wrap=True, markup=False)
 
 
 def _more(metric: _Metric) -> str:

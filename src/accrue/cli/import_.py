@@ -299,7 +299,7 @@ def _counts(report: _Report) -> Table:
         ("unmatched", report.unmatched, "kept; no rule listens to their type", "yellow"),
         ("repeated", report.repeated, "there already, so not counted again", ""),
         ("conflicting", report.conflicting, "the same id with another body; the first one stands", "yellow"),
-        ("failed", report.failed, "a rule failed on them; parked with the reason", "red"),
+        ("failed", report.failed, "a rule failed on them: see accrue failed list", "red"),
         ("rejected", report.rejected, "not events", "red"),
     ]
     counts = Table.grid(padding=(0, 2))

@@ -44,8 +44,8 @@ def closing_nothing(config: Config) -> Config:
 
 
 @asynccontextmanager
-async def opened_to_read(config: Path | None, data_dir: Path | None, tenant: str) -> AsyncIterator[Accrue]:
-    """An engine on a data directory that is there, under the programs it has. It accepts nothing and closes nothing.
+async def opened(config: Path | None, data_dir: Path | None, tenant: str) -> AsyncIterator[Accrue]:
+    """An engine on a data directory that is there, under the programs it has. It closes no periods.
 
     Raises `Misconfigured` when there is no such directory and `InUse`, saying how to ask, while a server has it.
     """
@@ -91,7 +91,7 @@ __all__ = [
     "Tenant",
     "closing_nothing",
     "iso",
-    "opened_to_read",
+    "opened",
     "settings",
     "time_us",
 ]

@@ -20,6 +20,11 @@ def show_board(page: BoardPage, console: Console) -> None:
         return
     rows: list[list[Cell]] = [[row.rank, row.subject, *row.values] for row in page.rows]
     console.print(table(["rank", "subject", *page.metrics], rows, right=["rank", *page.metrics]))
+    if page.corrections:
+        more = ", the first of more" if page.more_corrections else ""
+        console.print(f"\nChanged by what came after the close{more}:", style="dim")
+        changed: list[list[Cell]] = [[row.rank, row.subject, *row.corrected] for row in page.corrections]
+        console.print(table(["rank given", "subject", *page.metrics], changed, right=["rank given", *page.metrics]))
 
 
 def show_profile(profile: Profile, console: Console) -> None:

@@ -1,7 +1,7 @@
 """The data directory: made when it is new, locked while a process uses it.
 
     accrue-data/
-      log.db    the log      book.db   the book      lock    who has it
+      log.db    the log      book.db   the book      lock    who has it      log.db.new*   a start that was cut off
 
 The lock is the operating system's (flock): it goes with the process, however that ends, so a crash leaves nothing
 to clean up.
@@ -49,7 +49,8 @@ def _check(path: Path) -> None:
         names = {entry.name for entry in path.iterdir()} if path.exists() else set()
     except OSError as error:
         raise Misconfigured(f"{path} cannot be used as a data directory: {error.strerror}.") from error
-    if names - {"lock"} and not names & {"log.db", "book.db"}:
+    begun = {name for name in names if name == "lock" or name.startswith("log.db.new")}
+    if names - begun and not names & {"log.db", "book.db"}:
         raise Misconfigured(f"{path} is not empty and not a data directory of Accrue. Take another --data-dir.")
     if "book.db" in names and "log.db" not in names:
         raise Corrupt(f"{path} has a book but no log.db. Put the log back; nothing was changed.")

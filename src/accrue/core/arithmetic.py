@@ -22,6 +22,8 @@ CONTEXT = Context(
     traps=[InvalidOperation, DivisionByZero, Overflow],
 )
 
+_LONGEST = 10**DIGITS
+
 Number = int | Decimal
 Value = None | bool | int | Decimal | str | list["Value"] | dict[str, "Value"]
 
@@ -155,11 +157,19 @@ def look_up(table: Mapping[str, Value], key: Value, default: Value = None) -> Va
     """The entry of a table of the program. Keys are text; the number 1 finds the key "1"."""
     if isinstance(key, bool):
         key = "true" if key else "false"
-    elif isinstance(key, int):
-        key = str(key)
-    elif isinstance(key, Decimal):
-        key = str(int(key)) if key == key.to_integral_value(context=CONTEXT) else str(key.normalize(CONTEXT))
+    elif isinstance(key, (int, Decimal)):
+        key = _key(key)
     return table.get(key, default) if isinstance(key, str) else default
+
+
+def _key(number: Number) -> str:
+    """A number as a key is written. Longer ones are refused, because how many digits Python writes is a setting of
+    the process."""
+    if isinstance(number, Decimal) and number != number.to_integral_value(context=CONTEXT):
+        return str(number.normalize(CONTEXT))
+    if not -_LONGEST < number < _LONGEST:
+        raise Failure(f"a number of more than {DIGITS} digits cannot be looked up")
+    return str(int(number))
 
 
 def member(value: Value, name: str) -> Value:

@@ -105,7 +105,12 @@ class CodeLines:
         self._writes.append(table)
         self._line(f"s{write} = {subject}; o{write} = old; n{write} = new; {table}[{subject}] = new")
 
-    def _check(self, metric: Metric) -> None:
+    def _check(self, metric: Metric, amount: str = "amount") -> None:
+        """Stop at the limit; a constant amount can only reach it on one side."""
+        if amount.lstrip("-").isdigit():
+            beyond = f"new < -{MAGNITUDE_MAX}" if amount.startswith("-") else f"new > {MAGNITUDE_MAX}"
+            self._line(f"if {beyond}: raise past_limit({metric.name!r})")
+            return
         self._line(f"if not -{MAGNITUDE_MAX} <= new <= {MAGNITUDE_MAX}: raise past_limit({metric.name!r})")
 
     @contextmanager

@@ -25,16 +25,18 @@ from accrue.core.expression import Path
 from accrue.core.once import once_key
 from accrue.core.period import Moment
 from accrue.core.program import Program
-from accrue.core.rule import Mode
+from accrue.core.retraction import Write
+from accrue.core.rule import Kind, Mode
 from accrue.core.streak import NONE, with_event, with_period
 from accrue.core.table import Award, Table, TableKey, put_back
 from accrue.core.tally import decimal_value, scaled, split_remainder
-from accrue.core.write_code import Code, FunctionWriter
+from accrue.core.write_code import LOOK, Code, FunctionWriter
 
-Decide = Callable[..., None]
-"""`(event, sequence, time_us, stamp, marks, once_keys=(None, ..))`: changes the tables, appends (key, for ever?) of
-`once` rules to `marks`. `once_keys` is what `OnceKeys` returned; what is None in it is made here. A function without
-`once` rules does not have it. Raises one of FAULTS when a rule cannot be evaluated."""
+Decide = Callable[..., list[Write] | None]
+"""`(event, sequence, time_us, stamp, once_keys=(None, ..))`: changes the tables, and what `once` rules remember.
+`once_keys` is what `OnceKeys` returned; what is None in it is made here. A function without `once` rules does not have
+it. Returns what it wrote when events of the type can be taken back, else None.
+Raises one of FAULTS when a rule cannot be evaluated."""
 
 FAULTS = (Failure, TypeError, ArithmeticError, ValueError)
 """What deciding may raise for an event that a rule cannot handle. Anything else is a defect of ours."""
@@ -54,7 +56,7 @@ class DecodedEvent(Struct, gc=False):
     """
 
     type: str
-    id: str
+    id: Any  # a text; but where the name stands twice the first one may be null, and only the last one counts
     actor: str | None = None
     object: str | None = None
     owner: str | None = None
@@ -62,8 +64,14 @@ class DecodedEvent(Struct, gc=False):
 
 
 class Remembers(NamedTuple):
-    """What `once` rules have seen: within the window, or ever."""
+    """What `once` rules have seen.
 
+    `seen` answers first, and gets every key of an event that succeeded; what it does not know is asked of `lately`
+    (within the window) or `ever`. `fresh` gets the same keys with whether they are to be remembered for ever.
+    """
+
+    seen: dict[bytes, bool]
+    fresh: dict[bytes, bool]
     lately: Seen
     ever: Seen
 
@@ -116,6 +124,11 @@ class Decider:
         Its event carries the amount in `value` and the subject in `owner` (or in `object` for metrics of objects).
         """
         return f"accrue.change/{mode}/{metric}"
+
+    def look_type(self, kind: Kind, what: str) -> str:
+        """The inner type that only looks at the badges reading a metric or a `streak NAME`, of the subject in `owner`
+        (in `object`, with its owner in `owner`, for those of objects)."""
+        return f"{LOOK}{kind}/{what}"
 
     def source(self, type: str) -> str:
         """The function for a type, as Python text: for reading, tests and profiles."""

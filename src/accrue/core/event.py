@@ -20,15 +20,21 @@ TYPE_CHARACTERS_MAX = 64
 SUBJECT_CHARACTERS_MAX = 256
 DATA_SIZE_BYTES_MAX = 16 * 1024
 DATA_DEPTH_MAX = 4
+BODY_SIZE_BYTES_MAX = 1 << 20
+"""The body of a request, whatever it holds."""
+
 MAGNITUDE_MAX = 2**53 - 1
 """Every number that comes in and every tally stays within +-(2^53-1): exact in JSON, in JavaScript and in Redis."""
 
 SYSTEM_PREFIX = "accrue."
 ADJUST = "accrue.adjust"
+RETRACT = "accrue.retract"
 SCORE = "accrue.score"
 PROGRAM = "accrue.program"
 CLOSE = "accrue.close"
 IMPORTED = "accrue.imported"
+REPLAY_FAILED = "accrue.failed.replay"
+DROP_FAILED = "accrue.failed.drop"
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS_MAX)]
 Type = Annotated[str, Meta(min_length=1, max_length=TYPE_CHARACTERS_MAX)]
@@ -53,6 +59,12 @@ class Event(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     time: datetime | None = None
     value: Whole | Fraction | None = None
     data: dict[str, Json4] | None = None
+
+
+class Retraction(Event, forbid_unknown_fields=True, kw_only=True, gc=False):
+    """`accrue.retract`: takes back the event whose id is `ref`."""
+
+    ref: Id
 
 
 class Stamp(Struct, frozen=True, omit_defaults=True):

@@ -189,7 +189,7 @@ class _Writer:
         one, two = self.write(left), self.write(right)
         sign = _ORDERINGS.get(type(operator))
         path = _path(left)
-        if sign and path and _is_number(right):  # the common form needs no call
+        if sign and path and path[0] not in CONSTANTS and _is_number(right):  # the common form needs no call
             return f"{one} {sign} {two}" if self._always_there(path) else f"({one} is not None and {one} {sign} {two})"
         match operator:
             case ast.Eq() | ast.Is():

@@ -125,7 +125,7 @@ class Calendar:
         raise NotFound(detail, field="period", nearest=_nearest(kind, self.kinds))
 
     def parse(self, period_id: str) -> Period:
-        """The period of that id. Raises `Rejected` when no id is written so, `NotFound` when none has it."""
+        """The period of that id. Raises `NotFound` when none has it, `Rejected` when it is too long for any."""
         if len(period_id) > PERIOD_CHARACTERS_MAX:
             raise Rejected(f"A period has at most {PERIOD_CHARACTERS_MAX} characters.", field="period")
         if period_id == "all":
@@ -210,8 +210,9 @@ class Calendar:
 
     def _parse_range(self, period_id: str) -> Period:
         if ":" not in period_id or not self._ranges:
-            forms = ", ".join([*EXAMPLES, *(f"{kind}:NAME" for kind in self._ranges)])
-            raise Rejected(f"{period_id!r} is not a period; it is written as one of {forms}.", field="period")
+            forms = ", ".join([*EXAMPLES[1:], *(f"{kind}:NAME" for kind in self._ranges)])
+            detail = f"{period_id!r} is not a period; it is one of {', '.join(self.kinds)}, or written like {forms}."
+            raise NotFound(detail, field="period", nearest=_nearest(period_id, self.kinds))
         by_id = {period.id: period for periods in self._ranges.values() for period in periods}
         if period_id not in by_id:
             detail = f"There is no period {period_id!r}."

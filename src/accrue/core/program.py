@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from accrue.core.meaning import Names
 from accrue.core.period import Calendar
-from accrue.core.rule import Badge, Board, Cap, Metric, Rule, Streak, Tables
+from accrue.core.rule import Badge, Board, Cap, Metric, Retract, Rule, Streak, Tables
 from accrue.errors import NotFound, Rejected
 
 SEMANTICS = 1
@@ -52,6 +52,7 @@ class Program(Struct, frozen=True, kw_only=True):
     streaks: Mapping[str, Streak]
     tables: Tables
     names: Names
+    retract: Retract = Retract()
 
     @property
     def types(self) -> frozenset[str]:

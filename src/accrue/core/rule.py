@@ -118,5 +118,12 @@ class Streak(Struct, frozen=True):
     breaks_when: Expression | None
 
 
+class Retract(Struct, frozen=True):
+    """Events of these types can be taken back for so many days of log time after they were taken."""
+
+    types: frozenset[str] = frozenset()
+    days: int = 30
+
+
 Tables = Mapping[str, Mapping[str, "bool | int | Decimal | str"]]
 """The look-up tables of a program: name -> key -> value."""

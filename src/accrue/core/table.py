@@ -11,15 +11,30 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-TableKind = Literal["tally", "award", "streak", "attribute"]
+TableKind = Literal["tally", "award", "streak", "attribute", "applied"]
 
 
 class TableKey(NamedTuple):
-    """Which table. `part` is the period id of a tally, the level of an award, the subject kind of an attribute."""
+    """Which table. `part` is the period id of a tally, the level of an award, the subject kind of an attribute.
+
+    There is one table of applied events a tenant; its keys are event ids.
+    """
 
     kind: TableKind
     name: str
     part: str
+
+
+class Applied(Struct, frozen=True, array_like=True, gc=False):
+    """What is known of an event id for the sake of retractions, until log time `until_us`.
+
+    `state` is `applied` with the event's effects (JSON of core/retraction.py), `retracted`, `awaited` when the
+    retraction came first, or `retraction` for the id of a retraction itself.
+    """
+
+    state: str
+    until_us: int
+    effects: str = ""
 
 
 class Award(Struct, frozen=True, array_like=True, gc=False):

@@ -9,7 +9,7 @@ The text is plain and flat so that it can be read (`accrue check --code`). For
 
 it is
 
-    def decide(event, sequence, time_us, stamp, marks):
+    def decide(event, sequence, time_us, stamp):
         actor = event.actor
         owner = event.owner
         s0 = None
@@ -36,15 +36,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from accrue.core.arithmetic import decimal
-from accrue.core.code_lines import CodeLines, Slot
-from accrue.core.expression import CONSTANTS, Expression, Path, parse
-from accrue.core.meaning import ROLES, AttributeOf, StreakOf, TallyOf
+from accrue.core.badge_lines import BadgeLines
+from accrue.core.code_lines import Slot
+from accrue.core.expression import Expression, Path, parse
+from accrue.core.meaning import ROLES
 from accrue.core.once import once_prefix
 from accrue.core.program import Program
-from accrue.core.rule import Badge, Cap, Give, Metric, Rule, Streak
+from accrue.core.rule import Cap, Give, Metric, Rule, Streak
 from accrue.core.tally import scaled
 
 CHANGE = "accrue.change/"
+LOOK = "accrue.look/"
+"""`accrue.look/user/points` only looks at the badges that read points, for a subject whose points have changed."""
+
 VALUE = parse("value")
 LATELY_PERIODS = ("hour", "day", "week", "month")
 """Once a period of these kinds: remembered for the window. Once a longer one, or once at all: for ever."""
@@ -59,7 +63,7 @@ class Code(NamedTuple):
     bind_once: Callable[..., Any] | None
 
 
-class FunctionWriter(CodeLines):
+class FunctionWriter(BadgeLines):
     """Writes one function. `write` returns its text, the tables it needs and its decimal constants."""
 
     def __init__(self, tenant: str, program: Program, type: str, data_names: dict[str, str]) -> None:
@@ -67,17 +71,20 @@ class FunctionWriter(CodeLines):
         self._tenant = tenant
         self._type = type
         self._once_keys: list[str] = []  # the body of the function that makes the keys of `once` rules
-        self._once_rules = 0
+        self._once_ever: list[bool] = []  # for each of these rules, whether it remembers for ever
         self._given: dict[Path, dict[str, list[str]]] = {}  # to -> metric or streak -> flags of what gave it
 
     def write(self) -> tuple[str, tuple[Slot, ...], dict[str, str]]:
         for number, rule in enumerate(self._rules(), start=1):
             self._rule(rule, f"gave{number}")
-        for streak in self._program.streaks.values():
+        for number, streak in enumerate(self._program.streaks.values(), start=1):
             if self._type in streak.on:
-                self._streak(streak, f"went_{streak.name}")
+                self._streak(streak, f"went{number}")
         for to, given in self._given.items():
             self._badges(to, given)
+        if self._type.startswith(LOOK):
+            kind, _, what = self._type.removeprefix(LOOK).partition("/")
+            self._badges(("object",) if kind == "object" else ("owner",), {what: ["True"]})
         return self._text(), tuple(self._slots), self._numbers
 
     def _rules(self) -> list[Rule]:
@@ -100,23 +107,20 @@ class FunctionWriter(CodeLines):
         ]
         if "data" in self._reads:
             fields.append("        if data is None: data = no_data")
-        unmade = f", once_keys=({'None, ' * self._once_rules})" if self._once_rules else ""
-        once = [
-            "def bind_once(moment):",
-            *self._of_moment("period", "ids"),
-            "    def once_keys(event, lately, ever):",
-            *fields,
-            *self._once_keys,
-            f"        return ({''.join(f'once{number}, ' for number in range(self._once_rules))})",
-            "    return once_keys",
-        ]
+        once_rules = len(self._once_ever)
+        unmade = f", once_keys=({'None, ' * once_rules})" if once_rules else ""
         numbers = range(len(self._writes))
-        unset = ["        " + " = ".join(f"s{write}" for write in numbers) + " = None"] if numbers else []
+        names = [f"s{write}" for write in numbers] + [f"m{number}" for number in range(once_rules)]
+        unset = ["        " + " = ".join(names) + " = None"] if names else []
         back = [
             f"            if s{write} is not None: put_back({self._writes[write]}, s{write}, o{write})"
             for write in numbers
         ]
         marks = [
+            f"        if m{number} is not None: once_seen[m{number}] = True; once_fresh[m{number}] = {ever}"
+            for number, ever in enumerate(self._once_ever)
+        ]
+        marks += [
             f"        if s{write} is not None: {table}.changed[s{write}] = (n{write}, sequence)"
             for write, table in enumerate(self._writes)
         ]
@@ -126,8 +130,8 @@ class FunctionWriter(CodeLines):
                 *tables,
                 *self._of_moment("ordinal", "ordinals"),
                 *self._of_moment("period", "ids"),
-                "    seen_lately, seen_ever = remembers",
-                f"    def decide(event, sequence, time_us, stamp, marks{unmade}):",
+                *(["    once_seen, once_fresh, seen_lately, seen_ever = remembers"] if once_rules else []),
+                f"    def decide(event, sequence, time_us, stamp{unmade}):",
                 *fields,
                 *stamps,
                 *unset,
@@ -137,11 +141,33 @@ class FunctionWriter(CodeLines):
                 *reversed(back),
                 "            raise",
                 *marks,
+                *(self._kept() if self._type in self._program.retract.types else []),
                 "    return decide",
-                *(once if self._once_keys else []),
+                *(self._once_function(fields) if self._once_keys else []),
                 "",
             ]
         )
+
+    def _once_function(self, fields: list[str]) -> list[str]:
+        """The function that only makes the keys of `once` rules."""
+        made = "".join(f"once{number}, " for number in range(len(self._once_ever)))
+        return [
+            "def bind_once(moment):",
+            *self._of_moment("period", "ids"),
+            "    def once_keys(event, lately, ever):",
+            *fields,
+            *self._once_keys,
+            f"        return ({made})",
+            "    return once_keys",
+        ]
+
+    def _kept(self) -> list[str]:
+        """Lines that return every write: what has to be known of an event that can be taken back."""
+        writes = [
+            f"        if s{write} is not None: kept.append(({table}, s{write}, o{write}, n{write}))"
+            for write, table in enumerate(self._writes)
+        ]
+        return ["        kept = []", *writes, "        return kept"]
 
     def _of_moment(self, what: str, where: str) -> list[str]:
         """Lines that take what is used of a moment: `period_day`, `ordinal_week`."""
@@ -157,11 +183,10 @@ class FunctionWriter(CodeLines):
             self._line(f"{flag} = False")
         condition = self._source(rule.when) if rule.when else None
         with self._when(condition):
-            if rule.once:
-                self._once(rule)
-            with self._when(f"not seen_{self._memory(rule)}(once)" if rule.once else None):
-                if rule.once:
-                    self._line(f"marks.append((once, {self._memory(rule) == 'ever'}))")
+            first = self._once(rule) if rule.once else None
+            with self._when(first):
+                if first:
+                    self._line(f"m{len(self._once_ever) - 1} = once")
                 if watched:
                     self._line(f"{flag} = True")
                 for item in rule.sets:
@@ -181,7 +206,8 @@ class FunctionWriter(CodeLines):
     def _gave(self, to: Path, what: str, flag: str) -> None:
         self._given.setdefault(to, {}).setdefault(what, []).append(flag)
 
-    def _once(self, rule: Rule) -> None:
+    def _once(self, rule: Rule) -> str:
+        """Make the key, and return the condition under which it was not seen yet."""
         parts = [repr(once_prefix(self._tenant, rule.name))]
         for word in rule.once:
             if word in ROLES:
@@ -192,14 +218,17 @@ class FunctionWriter(CodeLines):
                 self._reads.add(f"period_{word}")
                 parts.append(f"period_{word}")
         key = f"once_key({', '.join(parts)})"
-        number, self._once_rules = self._once_rules, self._once_rules + 1
+        number, memory = len(self._once_ever), self._memory(rule)
+        self._once_ever.append(memory == "ever")
         self._line(f"once = once_keys[{number}] or {key}")
+        self._line("seen = once_seen.get(once)")
         self._once_keys += [
             "        try:",
             f"            once{number} = {key}",
-            f"            {self._memory(rule)}(once{number})",
+            f"            {memory}(once{number})",
             f"        except Failure: once{number} = None",
         ]
+        return f"not (seen_{memory}(once) if seen is None else seen)"
 
     def _memory(self, rule: Rule) -> str:
         return "lately" if any(word in LATELY_PERIODS for word in rule.once) else "ever"
@@ -256,6 +285,7 @@ class FunctionWriter(CodeLines):
             self._line(f"if amount > 0 and amount > {cap.limit} - used: amount = max({cap.limit} - used, 0)")
             with self._when("amount"):
                 self._line("new = used + amount")
+                self._check(self._program.metrics[cap.metric])  # below a floor only the cap goes on falling
                 self._change(used)
         return "amount"
 
@@ -271,16 +301,16 @@ class FunctionWriter(CodeLines):
             self._line(f"amount = new - {before}")
             amount, known_change = "amount", False
         with self._when(None if known_change else f"{amount} or old is None"):
-            self._check(metric)
+            self._check(metric, amount)
             self._change(every)
-            for period in metric.periods[1:]:
-                table = self._table("tally", metric.name, period)
-                with self._when(f"{table} is not None" if self._is_range(period) else None):
-                    self._line(f"old = {table}.get(subject)")
-                    with self._when(None if known_change else f"{amount} or old is None"):
-                        self._line(f"new = {amount} if old is None else old + {amount}")
-                        self._check(metric)
-                        self._change(table)
+        for period in metric.periods[1:]:  # an amount of 0 is a tally too, in each period for itself
+            table = self._table("tally", metric.name, period)
+            with self._when(f"{table} is not None" if self._is_range(period) else None):
+                self._line(f"old = {table}.get(subject)")
+                with self._when(None if known_change else f"{amount} or old is None"):
+                    self._line(f"new = {amount} if old is None else old + {amount}")
+                    self._check(metric, amount)
+                    self._change(table)
 
     def _replace(self, metric: Metric, amount: str, mode: str) -> None:
         """Set every period's tally, or keep the larger or smaller."""
@@ -296,7 +326,7 @@ class FunctionWriter(CodeLines):
                 with self._when(f"old is None or {better}"):
                     self._change(table)
 
-    # --- streaks and badges -------------------------------------------------------------------------------------
+    # --- streaks ------------------------------------------------------------------------------------------------
 
     def _streak(self, streak: Streak, flag: str) -> None:
         self._line(f"# streak {streak.name!r}")
@@ -327,69 +357,3 @@ class FunctionWriter(CodeLines):
                 self._line(f"new = with_period(old, {ordinal})")
                 self._change(state)
                 self._line(f"{flag} = True")
-
-    def _badges(self, to: Path, given: dict[str, list[str]]) -> None:
-        """Look at every badge that reads something this event may have changed for the subject at `to`."""
-        kind = "object" if to == ("object",) else "user"
-        for badge in self._program.badges.values():
-            flags = sorted({flag for name in self._badge_reads(badge) & set(given) for flag in given[name]})
-            if badge.kind != kind or not flags:
-                continue
-            self._line(f"# badge {badge.name!r}")
-            with self._when(" or ".join(flags)), self._subject(to):
-                holder = self._field("owner") if kind == "object" else "subject"
-                with self._when(f"{holder} is not None" if kind == "object" else None):
-                    for level, condition in badge.levels.items():
-                        self._level(badge, level, condition, holder)
-
-    def _level(self, badge: Badge, level: str, condition: Expression, holder: str) -> None:
-        table = self._table("award", badge.name, level)
-        earner = holder if badge.once_per == "owner" else "subject"
-        source = condition.source(
-            lambda path: self._badge_path(path, badge),
-            self._number,
-            lambda path: isinstance(self._program.names.in_badge(path, badge.kind), (TallyOf, StreakOf)),
-        )
-        if badge.revocable:
-            self._line(f"old = {table}.get({earner})")
-            with self._when(f"(old is None or old.revoked) and {source}"):
-                self._line(f"new = Award({holder}, time_us, sequence)")
-                self._change(table, earner)
-            with self._when(f"old is not None and not old.revoked and not {source}"):
-                self._line("new = Award(old.holder, time_us, sequence, True)")
-                self._change(table, earner)
-        elif badge.days is None:
-            with self._when(f"{earner} not in {table} and {source}"):
-                self._award(table, earner, holder)
-        else:
-            self._award_after_days(badge, level, table, earner, holder, source)
-
-    def _award_after_days(self, badge: Badge, level: str, table: str, earner: str, holder: str, source: str) -> None:
-        held = self._table("tally", f"held.{badge.name}.{level}", "day")
-        days = self._table("tally", f"days.{badge.name}.{level}", "all")
-        with self._when(f"{earner} not in {table} and {earner} not in {held} and {source}"):
-            self._line("old, new = None, 1")
-            self._change(held, earner)
-            self._line(f"old = {days}.get({earner})")
-            self._line("new = (old or 0) + 1")
-            self._change(days, earner)
-            with self._when(f"new >= {badge.days}"):
-                self._award(table, earner, holder)
-
-    def _award(self, table: str, earner: str, holder: str) -> None:
-        self._line(f"old, new = None, Award({holder}, time_us, sequence)")
-        self._change(table, earner)
-
-    def _badge_reads(self, badge: Badge) -> set[str]:
-        """The metrics, streaks and attributes a badge's conditions read."""
-        reads: set[str] = set()
-        for condition in badge.levels.values():
-            for path in condition.paths:
-                meaning = self._program.names.in_badge(path, badge.kind) if path[0] not in CONSTANTS else None
-                if isinstance(meaning, TallyOf):
-                    reads.add(meaning.metric)
-                elif isinstance(meaning, StreakOf):
-                    reads.add(f"streak {meaning.streak}")
-                elif isinstance(meaning, AttributeOf):
-                    reads.add(f"attribute {meaning.attribute}")
-        return reads

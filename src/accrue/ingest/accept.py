@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
 
@@ -21,17 +22,22 @@ from accrue.core.program import SEMANTICS, refuse_change
 from accrue.core.reader import read
 from accrue.core.record import Batch
 from accrue.errors import Rejected
-from accrue.ingest.checked import AHEAD_US_MAX, DECODE_ERRORS, TIME_US_END, EventResult, event_decoder
+from accrue.ingest.checked import AHEAD_US_MAX, DECODE_ERRORS, EventResult, event_decoder
 from accrue.ingest.commit import Accepted, GroupCommit
 from accrue.ingest.explain import explain
+from accrue.ingest.times import in_range
 from accrue.ingest.validate import check_array, check_ndjson, check_one
 from accrue.process.base import Live
 
 Form = Literal["one", "array", "ndjson"]
 ScoreMode = Literal["set", "best", "add"]
+ProgramSource = Literal["file", "sent"]
+FailedAct = Literal["replay", "drop"]
 
-ADMIN_TYPES = frozenset({events.ADJUST})
+ADMIN_TYPES = frozenset({events.ADJUST, events.RETRACT})
 """The engine's own types that may be sent as events, by whoever may correct balances."""
+
+FAILED_TYPES: dict[FailedAct, str] = {"replay": events.REPLAY_FAILED, "drop": events.DROP_FAILED}
 
 CHECKS = {"one": check_one, "array": check_array, "ndjson": check_ndjson}
 
@@ -104,23 +110,30 @@ class Acceptor:
         if id.startswith(events.SYSTEM_PREFIX):
             raise Rejected(f"Ids beginning with {events.SYSTEM_PREFIX!r} are the engine's own.", field="id")
         now_us = self._clock.now_us()
-        if time_us is not None and not 0 <= time_us < TIME_US_END:
-            raise Rejected("A time lies from 1970 up to 2199.", field="time")
-        if time_us is not None and time_us > now_us + AHEAD_US_MAX:
+        if time_us is not None and in_range(time_us, field="time") > now_us + AHEAD_US_MAX:
             time_us = now_us
         return await self._system(tenant, events.SCORE, id, data, time_us)
 
-    async def program(self, tenant: str, text: str, *, id: str) -> Receipt:
+    async def program(self, tenant: str, text: str, *, id: str, source: ProgramSource = "sent") -> Receipt:
         """Let a tenant live by this program from here on. Raises `ProgramError`, and then nothing has changed."""
         new = read(text)
         if tenant in self._live.tenants():
             refuse_change(self._live.program(tenant), new)
-        data = {"text": text, "tzdata": tzdata_version(), "semantics": SEMANTICS}
+        data = {"text": text, "tzdata": tzdata_version(), "semantics": SEMANTICS, "source": source}
         return await self._system(tenant, events.PROGRAM, id, data, None)
 
     async def close_period(self, tenant: str, period: str) -> Receipt:
         """Close a period. Its id follows from the period, so that closing twice is a repeat."""
         return await self._system(tenant, events.CLOSE, f"accrue.close:{period}", {"period": period}, None)
+
+    async def failed(self, tenant: str, act: FailedAct, ids: Mapping[int, str]) -> Receipt:
+        """Replay or drop failed events. `ids` has an event id for each, by its sequence number; at least one."""
+        lines = [
+            _encoder.encode({"id": id, "type": FAILED_TYPES[act], "data": {"sequence": sequence}})
+            for sequence, id in ids.items()
+        ]
+        batch = Batch(tenant, b"\n".join(lines), [self._clock.now_us()] * len(lines), {})
+        return self._receipt(await self._commit.submit(batch), [EventResult(id, "accepted") for id in ids.values()])
 
     async def _system(self, tenant: str, type: str, id: str, data: object, time_us: int | None) -> Receipt:
         body = _encoder.encode({"id": id, "type": type, "data": data})

@@ -8,11 +8,10 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from accrue.core.event import DATA_SIZE_BYTES_MAX, ID_CHARACTERS_MAX, Event
+from accrue.core.event import DATA_SIZE_BYTES_MAX, ID_CHARACTERS_MAX, Event, Retraction
 from accrue.core.period import TIME_US_MAX
 from accrue.core.record import Batch
 
-BODY_SIZE_BYTES_MAX = 1 << 20
 EVENTS_PER_REQUEST_MAX = 1_000
 EVENT_SIZE_BYTES_MAX = 2 * DATA_SIZE_BYTES_MAX
 """One event with all its white space: `data` at its limit and every other field at its limit, escaped, fit in."""
@@ -64,5 +63,6 @@ class Terms(Struct, frozen=True, gc=False):
 
 
 event_decoder = msgspec.json.Decoder(Event)
+retraction_decoder = msgspec.json.Decoder(Retraction)
 DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What a msgspec decoder raises on bytes from outside: its own errors, and two of Python's."""

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from accrue import crashpoints
 from accrue.clock import Clock
 from accrue.core.event import Stamp
 from accrue.core.record import EVENTS_PER_RECORD_MAX, FORMAT, Batch, Record, encode
@@ -178,16 +179,19 @@ class GroupCommit:
         """1. Merge and stamp. 2. Append. 3. Tell everyone their place, or what went wrong."""
         log_time_us = self._next_log_time_us()
         record = encode(Record(FORMAT, log_time_us, merged([batch for batch, _ in taken])))
+        crashpoints.point("accept 1: merged, before the append")
         try:
             position = await self._log.append(self._partition, record)
         except AccrueError as error:
             fail(taken, error)
             return
+        crashpoints.point("accept 2: appended, before anybody is told")
         index = 0
         for batch, accepted in taken:
             if not accepted.done():
                 accepted.set_result(Accepted(position, index, log_time_us))
             index += len(batch.times_us)
+        crashpoints.point("accept 3: everybody told")
 
     def _next_log_time_us(self) -> int:
         before_us, before_s = self._log_time_us, self._log_time_set_s

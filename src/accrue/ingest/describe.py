@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from accrue.core.event import Event
-from accrue.ingest.checked import BODY_SIZE_BYTES_MAX, EVENTS_PER_REQUEST_MAX
+from accrue.core.event import BODY_SIZE_BYTES_MAX, Event
+from accrue.ingest.checked import EVENTS_PER_REQUEST_MAX
 from accrue.ingest.routes import JSON, NDJSON, PATH, Accepted, EventOutcome
 from accrue.web.openapi import BODY_PROBLEMS, REF, problems
 

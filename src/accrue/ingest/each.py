@@ -15,9 +15,11 @@ from accrue.core.event import (
     ADJUST,
     DATA_SIZE_BYTES_MAX,
     ID_CHARACTERS_MAX,
+    RETRACT,
     SYSTEM_PREFIX,
     Event,
     Fraction,
+    Retraction,
     Stamp,
     Subject,
     Whole,
@@ -28,17 +30,16 @@ from accrue.errors import Rejected, TooLarge
 from accrue.ingest.checked import (
     AHEAD_US_MAX,
     DECODE_ERRORS,
-    EPOCH,
     EVENT_SIZE_BYTES_MAX,
-    MICROSECOND,
-    TIME_US_END,
     Checked,
     EventResult,
     Terms,
     event_decoder,
+    retraction_decoder,
 )
 from accrue.ingest.crawlers import is_crawler
 from accrue.ingest.explain import explain
+from accrue.ingest.times import us_of
 
 
 class _Good(NamedTuple):
@@ -86,11 +87,13 @@ def _checked(line: bytes, index: int, terms: Terms) -> _Good:
     if len(line) > DATA_SIZE_BYTES_MAX:
         _check_size(line)
     try:
-        event = event_decoder.decode(line)
+        event = (retraction_decoder if b'"ref"' in line else event_decoder).decode(line)
     except DECODE_ERRORS as error:
         raise explain(error, line) from None
     if b"\\" in line and has_nul(line):
         raise Rejected("A string holds the character U+0000, which no database stores in text.", field="$")
+    if isinstance(event, Retraction) and event.type != RETRACT:
+        raise Rejected(f"Only {RETRACT} has a ref.", field="$.ref")
     if event.type.startswith(SYSTEM_PREFIX):
         _check_system(event, terms.allowed_system)
     id = event.id
@@ -130,11 +133,7 @@ def _time_us(event: Event, now_us: int) -> tuple[int, bool]:
     """The time that counts for periods, and whether it was clamped."""
     if event.time is None:
         return now_us, False
-    if event.time.tzinfo is None:
-        raise Rejected("A time needs a time zone: add Z or an offset like +02:00.", field="$.time")
-    time_us = (event.time - EPOCH) // MICROSECOND
-    if not 0 <= time_us < TIME_US_END:
-        raise Rejected("A time lies from 1970 up to 2199.", field="$.time")
+    time_us = us_of(event.time, field="$.time")
     return (now_us, True) if time_us > now_us + AHEAD_US_MAX else (time_us, False)
 
 
@@ -150,6 +149,8 @@ class _Adjustment(Struct):
 def _check_system(event: Event, allowed: frozenset[str]) -> None:
     if event.type not in allowed:
         raise Rejected(f"Types beginning with {SYSTEM_PREFIX!r} are the engine's own.", field="$.type")
+    if event.type == RETRACT and not isinstance(event, Retraction):
+        raise Rejected(f"{RETRACT} needs ref, the id of the event that is taken back.", field="$.ref")
     if event.type != ADJUST:
         return
     try:

@@ -22,19 +22,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from accrue.clock import Clock
-from accrue.core.event import IMPORTED
+from accrue.core.event import BODY_SIZE_BYTES_MAX, IMPORTED
+from accrue.core.imported import IMPORTS, ImportData
 from accrue.core.record import Batch
-from accrue.core.table import TableKey
 from accrue.errors import Conflict, Rejected, Unavailable
 from accrue.ingest.accept import ADMIN_TYPES, Acceptor
-from accrue.ingest.checked import BODY_SIZE_BYTES_MAX, EVENT_SIZE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, EventResult
+from accrue.ingest.checked import EVENT_SIZE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, Checked, EventResult
+from accrue.ingest.commit import joined
 from accrue.ingest.formats import GZIP_BEGINS, Line, combined, csv, digest, ndjson, numbered_lines
 from accrue.ingest.validate import check_ndjson
 from accrue.process.base import Live
@@ -48,7 +49,6 @@ UNCOUNTED_BATCHES_MAX = 16
 
 REFUSALS_SHOWN_MAX = 10
 FOLD_WAIT_S = 120.0
-TAKEN = TableKey("attribute", "import", "accrue")
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -65,15 +65,6 @@ class Refusal(Struct, frozen=True):
     line: int
     reason: str
     field: str | None = None
-
-
-class Taken(Struct, frozen=True):
-    """How far an import has come: as the last `accrue.imported` event says."""
-
-    lines: int = 0
-    events: int = 0
-    complete: bool = False
-    time_us: int = 0
 
 
 class Summary(Struct, kw_only=True):
@@ -168,7 +159,8 @@ class Importer:
             summary.lines = chunk.upto
             events = len(checked.times_us) if checked else 0
             good += events
-            batch = self._with_marker(checked, source, key, Taken(chunk.upto, good, chunk.last))
+            taken = ImportData(key, source.name, chunk.upto, good, chunk.last, self._clock.now_us())
+            batch = self._with_marker(checked, taken)
             accepted = await self._acceptor.batch(batch)
             waiting.append(_Appended(accepted.position, accepted.first_index, events))
             # 3.
@@ -177,51 +169,53 @@ class Importer:
             on_progress(Progress(line=chunk.upto, events=good - before.events, read_bytes=file.tell()))
         return summary
 
-    async def taken(self, key: str) -> Taken:
+    async def taken(self, key: str) -> ImportData:
         """How far the import of this key has come."""
         cells = await self._live.cells(self._tenant, key, ["all"])
-        kept = cells.get(TAKEN)
-        return msgspec.json.decode(kept, type=Taken) if isinstance(kept, str) else Taken()
+        kept = cells.get(IMPORTS)
+        return msgspec.json.decode(kept, type=ImportData) if isinstance(kept, str) else ImportData()
 
     def _check(self, chunk: _Chunk, summary: Summary) -> tuple[Batch | None, list[Refusal]]:
-        """Ask the door about the lines of a chunk, and count those that stay out."""
+        """Ask the door about the lines of a chunk, and count those that stay out.
+
+        A line with the id of another one here and something else to say goes in behind it: the fold keeps the conflict.
+        """
         refused = [Refusal(line.number, line.problem) for line in chunk.lines if line.problem is not None]
         summary.rejected += len(refused)
         there = [line for line in chunk.lines if line.event is not None]
         if not there:
             return None, refused
-        checked = check_ndjson(
-            b"\n".join([line.event for line in there if line.event is not None]),
-            tenant=self._tenant,
-            now_us=self._clock.now_us(),
-            allowed_system=ADMIN_TYPES,
-        )
+        checked = self._door(there)
+        batches = [checked.batch] if checked.batch else []
         accepted = {result.id for result in checked.results if result.status == "accepted"}
         for line, result in zip(there, checked.results, strict=True):
             if result.status == "repeated":
                 summary.repeated += 1
             elif result.status == "rejected" and _is_conflict(result, accepted):
-                summary.conflicting += 1
+                batches += [batch for batch in (self._door([line]).batch,) if batch]
             elif result.status == "rejected":
                 summary.rejected += 1
                 refused.append(Refusal(line.number, result.detail or "The event was rejected.", result.field))
-        return checked.batch, sorted(refused, key=lambda refusal: refusal.line)
+        return joined(batches) if batches else None, sorted(refused, key=lambda refusal: refusal.line)
 
-    def _with_marker(self, batch: Batch | None, source: Source, key: str, taken: Taken) -> Batch:
+    def _door(self, lines: Sequence[Line]) -> Checked:
+        return check_ndjson(
+            b"\n".join([line.event for line in lines if line.event is not None]),
+            tenant=self._tenant,
+            now_us=self._clock.now_us(),
+            allowed_system=ADMIN_TYPES,
+        )
+
+    def _with_marker(self, batch: Batch | None, taken: ImportData) -> Batch:
         """The same events, and behind them how far the file is taken with them."""
-        now_us = self._clock.now_us()
-        data = {
-            "digest": key,
-            "name": source.name,
-            "lines": taken.lines,
-            "events": taken.events,
-            "complete": taken.complete,
-            "time_us": now_us,
-        }
-        marker = msgspec.json.encode({"id": f"{IMPORTED}:{key}:{taken.lines}", "type": IMPORTED, "data": data})
-        if batch is None:
-            return Batch(self._tenant, marker, [now_us], {})
-        return Batch(self._tenant, batch.body + b"\n" + marker, [*batch.times_us, now_us], batch.stamps)
+        id = f"{IMPORTED}:{taken.digest}:{taken.lines}"
+        marker = Batch(
+            self._tenant,
+            msgspec.json.encode({"id": id, "type": IMPORTED, "data": taken}),
+            [taken.time_us],
+            {},
+        )
+        return joined([batch, marker]) if batch else marker
 
     async def _count(self, appended: _Appended, summary: Summary) -> None:
         """Wait until a batch is folded, and add what became of its events. The last of them is our own."""

@@ -21,13 +21,11 @@ from accrue.core.event import MAGNITUDE_MAX, Id, Subject
 from accrue.errors import Rejected
 from accrue.ingest.accept import Acceptor, Receipt, ScoreMode
 from accrue.ingest.checked import (
-    EPOCH,
     IDEMPOTENCY_KEY_CHARACTERS_MAX,
-    MICROSECOND,
-    TIME_US_END,
     EventResult,
 )
 from accrue.ingest.routes import Accepted, EventOutcome, Outcomes
+from accrue.ingest.times import us_of
 from accrue.process.base import Live
 from accrue.web.body import media_type, read_body, read_json
 from accrue.web.parameters import Tenant, TenantHeader, chosen
@@ -111,7 +109,7 @@ async def submit_score(
         subject=score.subject,
         value=_exact(score.value),
         mode=score.mode,
-        time_us=_time_us(score.time),
+        time_us=None if score.time is None else us_of(score.time, field="$.time"),
     )
     assert receipt.durable is not None  # a system event is accepted or raises
     assert receipt.position is not None
@@ -148,7 +146,13 @@ async def put_program(
     return ProgramInForce(name, await submissions.use_program(name, text))
 
 
-@get("/v1/admin/program", operation_id="getProgram", summary="The program in force", tags=["admin"])
+@get(
+    "/v1/admin/program",
+    operation_id="getProgram",
+    summary="The program in force",
+    tags=["admin"],
+    media_type="text/plain",
+)
 async def get_program(
     submissions: NamedDependency[Submissions], tenant: Tenant = None, tenant_header: TenantHeader = None
 ) -> Response[str]:
@@ -179,14 +183,3 @@ def _exact(value: int | Decimal) -> int | Decimal:
     if isinstance(value, Decimal) and value.quantize(_FINEST, context=_PLENTY) != value:
         raise Rejected(f"A score has at most {FRACTION_DIGITS_MAX} digits after the point.", field="$.value")
     return value
-
-
-def _time_us(time: datetime | None) -> int | None:
-    if time is None:
-        return None
-    if time.tzinfo is None:
-        raise Rejected("A time needs a time zone: add Z or an offset like +02:00.", field="$.time")
-    time_us = (time - EPOCH) // MICROSECOND
-    if not 0 <= time_us < TIME_US_END:
-        raise Rejected("A time lies from 1970 up to 2199.", field="$.time")
-    return time_us

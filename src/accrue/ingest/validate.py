@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from accrue.core.event import DATA_SIZE_BYTES_MAX, SYSTEM_PREFIX, Event, Stamp, has_nul
+from accrue.core.event import BODY_SIZE_BYTES_MAX, DATA_SIZE_BYTES_MAX, SYSTEM_PREFIX, Event, Stamp, has_nul
 from accrue.core.record import Batch
 from accrue.errors import Rejected, TooLarge
 from accrue.ingest.checked import (
     AHEAD_US_MAX,
-    BODY_SIZE_BYTES_MAX,
     DECODE_ERRORS,
     EPOCH,
     EVENTS_PER_REQUEST_MAX,

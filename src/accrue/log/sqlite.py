@@ -23,6 +23,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from accrue import crashpoints
+from accrue.connect.soundness import check_sound
 from accrue.connect.sqlite import BUSY_WAIT_MS_MAX, SqliteThread
 from accrue.errors import AccrueError, Corrupt, Full, InUse, Unavailable
 from accrue.log.base import Position
@@ -91,7 +93,8 @@ class SqliteLog:
         self._tail_size_bytes_max = tail_size_bytes_max
         self._identity = ""
         self._tails: dict[int, Tail] = {}
-        self._unsure: set[int] = set()
+        self._unsure: dict[int, AccrueError | None] = {}  # what an append ended in whose outcome is not known
+        self._finding_out = asyncio.Lock()
         self._writer = SqliteThread(self._path)
         self._reader = SqliteThread(self._path, read_only=True)
         self._open = False
@@ -100,9 +103,11 @@ class SqliteLog:
     async def open(self) -> None:
         """Create the file, or look at what is there before it is touched.
 
-        Raises `Corrupt` when the file is foreign or of another format, `Misconfigured` when it cannot be opened.
+        Raises `Corrupt` when the file is foreign, damaged or of another format, `Misconfigured` when it cannot be
+        opened.
         """
         await ensure(self._path, identity=self._create_identity)
+        await check_sound(self._path)
         try:
             await self._writer.open()
             await self._writer.run(self._prepare)
@@ -128,15 +133,20 @@ class SqliteLog:
             self._bound_wal(connection, len(record) + INSERT_SIZE_BYTES)
             if position == 1:
                 connection.execute(INSERT_PARTITION, (partition,))
+                crashpoints.point("append 2: partition noted, before its first record")
+            crashpoints.point("append 1: before the insert")
             connection.execute(INSERT_RECORD, (place(partition, position), record))
+            crashpoints.point("append 3: inserted, before the tail has it")
 
         try:
             await self._writer.run(insert)
         except asyncio.CancelledError:
-            self._doubt(partition)  # the thread may still write it; whoever comes next finds out
+            self._unsure[partition] = None  # the thread may still write it; whoever comes next finds out
+            self._tails[partition].wake()
             raise
         except AccrueError as error:
-            await self._find_out(partition, failure=error)
+            self._unsure[partition] = error
+            await self._find_out(partition)
             if tail.last < position:
                 raise unavailable(error) from error
             return position
@@ -159,11 +169,13 @@ class SqliteLog:
         up_to = min(up_to, tail.last)
         # 1. Move the mark: from here on the records count as gone, whether or not they still are in the file.
         if up_to > tail.trimmed:
+            crashpoints.point("trim 1: before the mark")
             await self._write(lambda connection: connection.execute(RAISE_TRIMMED, (up_to, partition)))
             tail.trim(up_to)
+            crashpoints.point("trim 2: mark moved, nothing deleted")
         # 2. Delete in slices, also what an earlier trim left behind.
         while await self._write(lambda connection: delete_slice(connection, partition, tail.trimmed)):
-            pass
+            crashpoints.point("trim 3: slice deleted")
 
     async def end(self, partition: int) -> Position:
         return (await self._sure_tail(partition)).last
@@ -210,7 +222,7 @@ class SqliteLog:
         if not self._open:
             raise Unavailable(f"The log {self._path} is closed.")
         if partition in self._unsure:
-            await self._find_out(partition, failure=None)
+            await self._find_out(partition)
         tail = self._tails.get(partition)
         if tail is None:
             if not 0 <= partition <= PARTITION_MAX:
@@ -219,18 +231,21 @@ class SqliteLog:
             self._tails[partition] = tail
         return tail
 
-    def _doubt(self, partition: int) -> None:
-        self._unsure.add(partition)
-        self._tails[partition].wake()
-
-    async def _find_out(self, partition: int, *, failure: AccrueError | None) -> None:
+    async def _find_out(self, partition: int) -> None:
         """Learn whether an append of unknown outcome is in the log; close the log if that cannot be known.
 
         1. Commit a small change. An append that failed while syncing may have left all of itself in the
            write-ahead log, where the next start would find it; the next commit is written over that place. And
            if the append did come through, this commit puts it on disk.
         2. Read the last position back.
+
+        One caller does it, others wait for that: an append that failed knows more of it than a reader who comes by.
         """
+        async with self._finding_out:
+            if partition in self._unsure:
+                await self._look(partition, self._unsure[partition])
+
+    async def _look(self, partition: int, failure: AccrueError | None) -> None:
         nothing_written = isinstance(failure, NOTHING_WRITTEN)
 
         def look(connection: sqlite3.Connection) -> Position:
@@ -238,7 +253,6 @@ class SqliteLog:
                 connection.execute(COUNT_FAULT)
             return last_position(connection, partition)
 
-        self._unsure.add(partition)
         try:
             last = await self._writer.run(look)
         except AccrueError as error:
@@ -247,7 +261,7 @@ class SqliteLog:
                 f"The log {self._path} closed itself: it cannot know whether a record was stored ({error}). "
                 "See to the disk, then start again."
             ) from (failure or error)
-        self._unsure.discard(partition)
+        del self._unsure[partition]
         self._tails[partition].catch_up(last)
 
     async def _read_file(

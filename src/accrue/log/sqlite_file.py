@@ -11,6 +11,7 @@ import os
 import sqlite3
 from pathlib import Path
 
+from accrue import crashpoints
 from accrue.connect.sqlite import SqliteThread
 from accrue.errors import Corrupt, Misconfigured
 
@@ -103,7 +104,9 @@ async def create(path: Path, *, identity: str) -> None:
         await thread.run(build)
     finally:
         await thread.close()
+    crashpoints.point("create 1: log built beside its place")
     os.replace(beside, path)
+    crashpoints.point("create 2: log moved there, folder not synced")
     sync_folder(path.parent)
 
 

@@ -14,5 +14,6 @@ what an event does; when to publish and when to settle may depend on time, becau
 
 The files: `worker` is the loop and its numbered steps, `fold` one record, `state` a tenant's tables and what is
 loaded of them, `world` everything a partition knows, `repeats` the index of ids, `system` the engine's own events,
+`failed` what rules failed on, `single` an event decided by itself,
 `publish` the boards, `settle` the rows of a settlement, `close` and `closer` the end of periods.
 """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Protocol
 
 from msgspec import Struct
 
-from accrue.book.base import AwardRow, ResultRow
+from accrue.book.base import AwardRow, ConflictRow, FailedRow, ProgramRow, ResultRow
 from accrue.core.program import Program
 from accrue.core.rule import Board
 from accrue.core.table import TableKey
@@ -29,7 +29,32 @@ class Status(Struct, frozen=True, kw_only=True):
     repeats_remembered: int
     repeats_size_bytes: int
     repeat_window_us: int | None
+    repeats_forgotten_early: int
     failing: str | None
+
+
+class FinalStandings(Protocol):
+    """A board in a closed period: the standings as they were given, and what came late. Reads what is asked for only.
+
+    `members` is how many are in the standings.
+    """
+
+    members: int
+
+    async def page(self, *, first: int, rows: int) -> list[ResultRow]:
+        """Up to so many from the place `first` (the best is 1) on."""
+        ...
+
+    async def of(self, subjects: Collection[str]) -> list[ResultRow]:
+        """Those of these subjects that are there, by place."""
+        ...
+
+    async def late(
+        self, board: Board, *, subjects: Collection[str] | None, rows: int
+    ) -> list[tuple[str, tuple[int, ...]]]:
+        """Whose tallies changed after the close, and their scores now: up to so many, by subject; of `subjects` only,
+        unless that is None. They need not be in the standings, and may have come back to what they had."""
+        ...
 
 
 class Live(Protocol):
@@ -63,16 +88,17 @@ class Live(Protocol):
         """Every award that is held, in batches."""
         ...
 
-    async def results(self, tenant: str, board: str, period: str) -> list[ResultRow]:
-        """The final standings of a closed period; empty while it is open."""
+    async def results(self, tenant: str, board: str, period: str) -> FinalStandings | None:
+        """The final standings of a closed period; None while it is open, and for a board that had nobody on it."""
         ...
 
     async def ensure_board(self, tenant: str, board: Board, period: str) -> None:
         """See to it that the boards hold all of this board."""
         ...
 
-    async def applied(self, position: Position, *, timeout_s: float) -> None:
-        """Return once reads show everything up to `position`. Raises `Unavailable` after `timeout_s`."""
+    async def applied(self, position: Position, *, timeout_s: float) -> Position:
+        """Return once reads show everything up to `position`, and how far they show everything. Raises `Unavailable`
+        after `timeout_s`."""
         ...
 
     def outcomes(self, position: Position) -> bytes | None:
@@ -81,4 +107,40 @@ class Live(Protocol):
 
     def status(self) -> Status:
         """How far the fold and the last settlement have come."""
+        ...
+
+
+class Kept(Protocol):
+    """What is kept aside: failed events, conflicts, and every version of a program. Settled or not."""
+
+    async def failed(self, tenant: str, *, after: int, rows: int, type: str = "") -> list[FailedRow]:
+        """Up to so many failed events past the sequence number `after`, oldest first; of one type, if given."""
+        ...
+
+    async def failed_event(self, tenant: str, sequence: int) -> FailedRow:
+        """One failed event. Raises `NotFound` when there is none, or none any more."""
+        ...
+
+    async def replayable(self, tenant: str, sequence: int) -> FailedRow:
+        """The same, for one that can be replayed. Raises `Rejected` with what to do instead."""
+        ...
+
+    def failed_reasons(self, tenant: str) -> Mapping[tuple[str, str], int]:
+        """(type, reason) -> how many failed events wait."""
+        ...
+
+    async def conflicts(self, tenant: str, *, after: int, rows: int) -> list[ConflictRow]:
+        """Up to so many conflicts past the sequence number `after`, oldest first."""
+        ...
+
+    async def conflict(self, tenant: str, sequence: int) -> ConflictRow:
+        """One conflict. Raises `NotFound`."""
+        ...
+
+    async def first_body(self, conflict: ConflictRow) -> str | None:
+        """The event that was first to have the conflict's id, as it came; None when it is too long ago to be found."""
+        ...
+
+    async def programs(self, tenant: str) -> list[ProgramRow]:
+        """Every version of a tenant's program, oldest first."""
         ...

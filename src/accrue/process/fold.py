@@ -10,18 +10,20 @@ An event on which a rule fails has changed nothing: it is parked with the reason
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
+from accrue import crashpoints
 from accrue.book.base import Book, ConflictRow
 from accrue.core.decide import FAULTS, DecodedEvent
 from accrue.core.event import PROGRAM, SYSTEM_PREFIX, Stamp
 from accrue.core.period import Moment
 from accrue.core.record import Batch, Record, sequence
 from accrue.process import repeats
-from accrue.process.outcome import APPLIED, CONFLICTING, FAILED, REPEATED, UNMATCHED
+from accrue.process.outcome import APPLIED, CONFLICTING, FAILED, REPEATED, RETRACTED, UNMATCHED
 from accrue.process.patience import patiently
+from accrue.process.retractions import Retractions, Upcoming
 from accrue.process.state import TenantState
 from accrue.process.system import System
 from accrue.process.world import World
@@ -57,7 +59,8 @@ class Fold:
     def __init__(self, world: World, book: Book) -> None:
         self._world = world
         self._book = book
-        self._system = System(world, book)
+        self.retractions = Retractions(world, book)
+        self._system = System(world, book, self.retractions)
 
     async def apply(self, position: int, record: Record) -> bytes:
         """Fold one record and return the outcome of each of its events."""
@@ -98,19 +101,22 @@ class Fold:
         world, outcomes = self._world, stretch.outcomes
         state = world.tenants.get(tenant)
         self._set_aside(tenant, stretch)
+        crashpoints.point("process 2: repeats set aside")
         moments: list[Moment] = []
         once_keys: OnceKeysMade = {}
         if state:
             moment = state.program.calendar.moment
             moments = [moment(time_us) for time_us in stretch.times_us]
             await self._load(state, stretch, moments)
+            crashpoints.point("process 3: subjects loaded")
             once_keys = self._foresee(state, stretch, moments)
+        upcoming = _upcoming(stretch)
         for left, right in _slices(stretch):
             event = stretch.events[left]
             if event.type.startswith(SYSTEM_PREFIX):
                 world.note_periods()  # a period may be closed by the very record that it began in
                 outcomes[left] = await self._system.apply(
-                    tenant, stretch.lines[left], stretch.times_us[left], stretch.first + left
+                    tenant, stretch.lines[left], stretch.times_us[left], stretch.first + left, upcoming(left)
                 )
             elif state is None:
                 for at in range(left, right):
@@ -192,7 +198,8 @@ class Fold:
     ) -> None:
         """Decide the new ones among `events[left:right]`, in order."""
         outcomes, stamps, first = stretch.outcomes, stretch.stamps, stretch.first
-        marks: list[tuple[bytes, bool]] = []
+        if state.awaited:
+            self._receive_retracted(state, stretch, left, right)
         moment = moments[left]
         functions = state.functions(moment)
         some = zip(stretch.events[left:right], moments[left:right], stretch.times_us[left:right], strict=True)
@@ -209,18 +216,41 @@ class Fold:
                 continue
             stamp = stamps.get(at) if stamps else None
             try:
-                if at in once_keys:
-                    decide(event, first + at, time_us, stamp, marks, once_keys[at])
+                keys = once_keys.get(at)
+                if keys is None:
+                    writes = decide(event, first + at, time_us, stamp)
                 else:
-                    decide(event, first + at, time_us, stamp, marks)
+                    writes = decide(event, first + at, time_us, stamp, keys)
             except FAULTS as fault:
-                marks.clear()
+                writes = [] if event.type in state.program.retract.types else None
                 outcomes[at] = FAILED
-                self._world.park(state.tenant, first + at, event.id, fault, stretch.lines[at])
-            if marks:
-                self._world.remember_once(marks)
-                marks.clear()
+                self._world.park(state.tenant, first + at, event, fault, stretch.lines[at], time_us, stamp)
+            if writes is not None:
+                self.retractions.keep(state, event, writes, time_us, moment, first + at)
         state.touch(functions.tables)
+
+    def _receive_retracted(self, state: TenantState, stretch: Stretch, left: int, right: int) -> None:
+        """Mark those among `events[left:right]` that were retracted before they came."""
+        for at in range(left, right):
+            event_id = stretch.events[at].id
+            if not stretch.outcomes[at] and self.retractions.is_awaited(state, event_id):
+                stretch.outcomes[at] = RETRACTED
+                self.retractions.arrived(state, event_id, stretch.first + at)
+
+
+def _upcoming(stretch: Stretch) -> Callable[[int], Upcoming]:
+    """For an event of a stretch: whether an id is that of a new event which stands after it."""
+    places: dict[str, int] = {}
+
+    def after(left: int) -> Upcoming:
+        def upcoming(id: str) -> bool:
+            if not places:
+                places.update((event.id, at) for at, event in enumerate(stretch.events) if not stretch.outcomes[at])
+            return places.get(id, -1) > left
+
+        return upcoming
+
+    return after
 
 
 def _slices(stretch: Stretch) -> Iterator[tuple[int, int]]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from difflib import get_close_matches
 
-from accrue.book.base import AwardRow, Book, ResultRow
+from accrue.book.base import AwardRow, Book
 from accrue.core.program import Program
 from accrue.core.rule import Board
 from accrue.core.table import Award, Table, TableKey
 from accrue.errors import NotFound
 from accrue.log.base import Position
-from accrue.process.base import Status
+from accrue.process.base import FinalStandings, Status
+from accrue.process.earned import held
+from accrue.process.results import BoardPeriod, Closed
 from accrue.process.state import TenantState
 from accrue.process.worker import Worker
 
@@ -56,15 +58,22 @@ class LiveState:
         state = self._state(tenant)
         while True:
             before = state.settlements
-            held = {(row.badge, row.level, row.subject): row for row in await self._book.holdings(tenant, holder)}
+            settled = await self._book.holdings(tenant, holder)
             if state.settlements == before:  # else one may have been settled after the book was asked
                 break
-        for row in _unsettled_awards(state):
-            place = (row.badge, row.level, row.subject)
-            held.pop(place, None)
-            if row.holder == holder and not row.revoked:
-                held[place] = row
-        return sorted(held.values(), key=lambda row: (row.sequence, row.badge, row.level))
+        places: dict[tuple[TableKey, str], AwardRow | None] = dict.fromkeys(state.earned.of(holder))
+        for badge in state.program.badges.values():
+            places.update(((TableKey("award", badge.name, level), holder), None) for level in badge.levels)
+        places.update(((TableKey("award", row.badge, row.level), row.subject), row) for row in settled)
+        rows: list[AwardRow] = []
+        for (key, subject), row in places.items():
+            table = state.tables.get(key)
+            if table is not None and subject in table:  # memory is never older than the book
+                if held(table[subject], holder):
+                    rows.append(_row(key, table, subject))
+            elif row is not None:
+                rows.append(row)
+        return sorted(rows, key=lambda row: (row.sequence, row.badge, row.level, row.subject))
 
     async def tallies(self, tenant: str, metric: str, period: str) -> AsyncIterator[list[tuple[str, int]]]:
         state = self._state(tenant)
@@ -82,16 +91,23 @@ class LiveState:
         if newer:
             yield sorted((row for row in newer.values() if not row.revoked), key=lambda row: row.sequence)
 
-    async def results(self, tenant: str, board: str, period: str) -> list[ResultRow]:
-        world = self._worker.world
-        waiting = [row for row in world.results if (row.tenant, row.board, row.period) == (tenant, board, period)]
-        return waiting or await self._book.results(tenant, board, period)
+    async def results(self, tenant: str, board: str, period: str) -> FinalStandings | None:
+        world, state = self._worker.world, self._state(tenant)
+        row = world.periods.get((tenant, period))
+        if row is None or not row.closed:
+            return None
+        key = BoardPeriod(tenant, board, period)
+        waiting = world.results.find(key)
+        members = len(waiting) if waiting is not None else await self._book.results_count(tenant, board, period)
+        if not members:
+            return None
+        return Closed(self._book, state, key, closed=row.closed, members=members, waiting=waiting)
 
     async def ensure_board(self, tenant: str, board: Board, period: str) -> None:
         await self._worker.publisher.ensure(self._state(tenant), board, period)
 
-    async def applied(self, position: Position, *, timeout_s: float) -> None:
-        await self._worker.applied(position, timeout_s=timeout_s)
+    async def applied(self, position: Position, *, timeout_s: float) -> Position:
+        return await self._worker.applied(position, timeout_s=timeout_s)
 
     def outcomes(self, position: Position) -> bytes | None:
         return self._worker.outcomes(position)

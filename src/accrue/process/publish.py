@@ -16,7 +16,7 @@ from accrue.core.ranking import Row
 from accrue.core.rule import Board
 from accrue.core.table import Table, TableKey
 from accrue.errors import Rejected
-from accrue.process.close import board_rows, order_of, starting_scores
+from accrue.process.close import board_members, order_of, starting_scores
 from accrue.process.state import TenantState
 from accrue.process.world import World
 
@@ -40,6 +40,8 @@ class Publisher:
                 # Rows are taken before anything waits: the fold may go on while they are on their way.
                 taken = [(key, board, self._take(state, key, board)) for key, board in concerned.items()]
                 for table in touched:
+                    if table.key.kind == "award":
+                        state.earned.note(table.key, table.changed, settlements=state.settlements)
                     if table.dirty:
                         table.dirty.update(table.changed)
                     else:
@@ -106,11 +108,13 @@ class Publisher:
 
     async def _make_whole(self, state: TenantState, key: BoardKey, board: Board, sequence: int) -> None:
         """`sequence` is that of the program `board` is from: while this waits, the tenant's program may change."""
-        rows = await board_rows(self._book, state, board, key.period)
+        members = await board_members(self._book, state, board, key.period)
         await self._boards.drop(key)
         self._live.pop(key, None)
-        if rows:  # one with nobody on it is not kept in mind: anybody may ask for any period
-            await self._boards.publish(key, order_of(board), list(rows.values()))
+        if members.names:  # one with nobody on it is not kept in mind: anybody may ask for any period
+            for rows in members.rows():
+                await self._boards.publish(key, order_of(board), rows)
+                await asyncio.sleep(0)
             self._live[key] = sequence
 
 

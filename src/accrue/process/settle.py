@@ -11,9 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from accrue.book.base import (
+    AppliedRow,
     AttributeRow,
     AwardRow,
     Checkpoint,
+    LateRow,
     RepeatRun,
     Segment,
     Settlement,
@@ -64,8 +66,9 @@ def begin(world: World, before: Checkpoint, position: int, pending: Pending, arc
         ),
         programs=list(world.programs),
         periods=list(world.new_periods.values()),
-        results=list(world.results),
-        failed=list(world.failed),
+        results=world.results.rows(),
+        failed=world.failed.rows(),
+        failed_gone=world.failed.gone(),
         conflicts=list(world.conflicts),
         repeats=list(pending.repeats),
         segments=list(pending.segments),
@@ -74,12 +77,17 @@ def begin(world: World, before: Checkpoint, position: int, pending: Pending, arc
 
 async def with_rows(settlement: Settlement, world: World) -> Settlement:
     """The settlement with every row of the settling generation. The fold may go on: what was taken does not change."""
-    rows: dict[str, list[object]] = {"tally": [], "award": [], "streak": [], "attribute": []}
+    rows: dict[str, list[object]] = {"tally": [], "award": [], "streak": [], "attribute": [], "applied": []}
+    late: list[LateRow] = []
     for state in list(world.tenants.values()):
         for table, changes in state.settling.items():
             made = _rows(table, changes)
             while some := list(islice(made, SLICE_ROWS)):
                 rows[table.key.kind] += some
+                await asyncio.sleep(0)
+            made_late = _late(world, table, changes)
+            while some_late := list(islice(made_late, SLICE_ROWS)):
+                late += [row for row in some_late if row is not None]
                 await asyncio.sleep(0)
     return msgspec.structs.replace(
         settlement,
@@ -87,14 +95,16 @@ async def with_rows(settlement: Settlement, world: World) -> Settlement:
         awards=rows["award"],
         streaks=rows["streak"],
         attributes=rows["attribute"],
+        applied=rows["applied"],
+        late=late,
     )
 
 
 def clear(world: World, settled: Settlement, pending: Pending) -> None:
     """The book has it: forget what was only kept for it. What came meanwhile stays."""
     del world.programs[: len(settled.programs)]
-    del world.results[: len(settled.results)]
-    del world.failed[: len(settled.failed)]
+    world.results.settled(settled.results)
+    world.failed.settled(settled.failed, settled.failed_gone)
     del world.conflicts[: len(settled.conflicts)]
     for row in settled.periods:
         if world.new_periods.get((row.tenant, row.period)) == row:
@@ -120,6 +130,15 @@ _tally_row: Callable[[tuple[str, str, str, str, int, int]], TallyRow] = partial(
 """`TallyRow(*columns)` without the detour through Python, because these are most of all rows."""
 
 
+def _late(world: World, table: Table, changes: dict[str, Change]) -> Iterator[LateRow | None]:
+    """For each change of a tally in a closed period a row if it came after the close, else None."""
+    tenant, (kind, metric, period) = table.tenant, table.key
+    row = world.periods.get((tenant, period)) if kind == "tally" and "." not in metric else None
+    if row is not None and row.closed:
+        for subject, (_, sequence) in changes.items():
+            yield LateRow(tenant, period, metric, subject, sequence) if sequence > row.closed else None
+
+
 def _rows(table: Table, changes: dict[str, Change]) -> Iterator[object]:
     tenant, (kind, name, part) = table.tenant, table.key
     if kind == "tally":
@@ -133,6 +152,9 @@ def _rows(table: Table, changes: dict[str, Change]) -> Iterator[object]:
         for subject, (streak, _) in changes.items():
             runs = msgspec.json.encode(streak).decode()
             yield StreakRow(tenant, name, subject, streak.current, streak.longest, streak.last, runs)
+    elif kind == "applied":
+        for event_id, (applied, _) in changes.items():
+            yield AppliedRow(tenant, event_id, applied.state, applied.until_us, applied.effects)
     else:
         for subject, (value, _) in changes.items():
             yield AttributeRow(tenant, part, name, subject, encode_plain(value))

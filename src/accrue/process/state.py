@@ -19,6 +19,7 @@ from accrue.core.period import Moment
 from accrue.core.program import Program
 from accrue.core.streak import Streak
 from accrue.core.table import Award, Change, Table, TableKey
+from accrue.process.earned import Earned
 
 MOMENTS_BOUND_MAX = 4_096
 """Functions are bound per moment; past this many they are bound anew."""
@@ -45,7 +46,9 @@ class TenantState:
         self._unsettled: dict[Table, None] = {}
         self.settling: dict[Table, dict[str, Change]] = {}
         self.settlements = 0
+        self.earned = Earned()
         self.opened: list[str] = []
+        self.awaited: dict[str, int] = {}  # event ids retracted before they came -> until which log time
         self.program_sequence = 0
         self.tzdata = ""
         self.partial = set(partial)
@@ -210,6 +213,13 @@ class TenantState:
     def unsettled(self, table: Table) -> dict[str, Change]:
         """What of a table the book does not have yet."""
         return {**self.settling.get(table, {}), **table.dirty, **table.changed}
+
+    def generations(self, table: Table) -> tuple[dict[str, Change], ...]:
+        """What `unsettled` joins, the oldest first, without joining it: for whoever takes large tables in slices.
+
+        None of them ever loses an entry, also not after it was settled; new ones may come in between two slices.
+        """
+        return self.settling.get(table, {}), table.dirty, table.changed
 
     # --- reading and evicting -----------------------------------------------------------------------------------
 

@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
+from sys import getsizeof
 
 import structlog
 from msgspec import Struct
 
+from accrue import crashpoints
 from accrue.boards.base import Boards
-from accrue.book.archive import GENESIS, SegmentBuilder
+from accrue.book.archive import GENESIS, Building, SegmentBuilder
 from accrue.book.base import Book, Checkpoint, Settlement, Written
 from accrue.clock import Clock
 from accrue.core import record as records
@@ -35,6 +38,7 @@ from accrue.process.base import Status
 from accrue.process.fold import Fold
 from accrue.process.publish import Publisher
 from accrue.process.settle import Pending
+from accrue.process.window_alarm import WindowAlarm
 from accrue.process.world import Memory, World
 
 COMPRESS_IN_THREAD_BYTES_MIN = 64 * 1024
@@ -44,6 +48,8 @@ OUTCOME_OVERHEAD_BYTES = 160
 RETRY_S = 1.0
 PUBLISH_REST = 5
 """After publishing, rest so many times as long as it took: under overload boards coalesce more, not cost more."""
+PUBLISH_REST_S_MAX = 10.0
+"""A machine that was asleep in the middle of publishing must not rest for days afterwards."""
 
 logger = structlog.get_logger("accrue.process")
 
@@ -63,22 +69,36 @@ class Worker:
     """Folds one partition. Open it with `start`, then run `run` in a task until it is cancelled or raises."""
 
     def __init__(
-        self, log: Log, book: Book, boards: Boards, clock: Clock, *, partition: int, memory: Memory, limits: Limits
+        self,
+        log: Log,
+        book: Book,
+        boards: Boards,
+        clock: Clock,
+        *,
+        partition: int,
+        memory: Memory,
+        limits: Limits,
+        new_segment: Callable[[int], Building] = SegmentBuilder,
     ) -> None:
         self._log, self._book, self._clock, self._limits = log, book, clock, limits
         self._partition = partition
         self.world = World(memory)
+        self._window_alarm = WindowAlarm(self.world.indexes)
         self.publisher = Publisher(self.world, boards, book)
         self.position: Position = 0
         self.written = Written(rows=0, transactions=0)
         self._fold = Fold(self.world, book)
         self._pending = Pending([], [])
-        self._segment = SegmentBuilder(partition)
+        self._new_segment = new_segment
+        self._segment = new_segment(partition)
         self._archive = GENESIS
         self._published: Position = 0
+        self._catch_up_to: Position = 0  # where the log ended at the start: before that, nobody reads a board
         self._advanced = asyncio.Condition()
         self._outcomes: OrderedDict[Position, bytes] = OrderedDict()
         self._outcomes_size_bytes = 0
+        self._conflicts_counted = 0  # so many of the world's conflicts are in the figure below
+        self._conflicts_size_bytes = 0
         self._still = asyncio.Lock()  # held while a record is folded or a settlement is put together
         self._whole = True  # no record is half folded
         self._settle_now = asyncio.Event()
@@ -88,16 +108,12 @@ class Worker:
         self._trouble: str | None = None
 
     async def start(self, *, owner: str) -> None:
-        """Take the partition and remember what the book says. Raises `Corrupt` when log and book do not fit."""
+        """Take the partition and remember what the book says. Raises `Corrupt` when log and book do not fit, and then
+        both are as they were."""
+        await self._compare_log()
         self.checkpoint: Checkpoint = await self._book.claim(
             self._partition, owner=owner, log_identity=self._log.identity
         )
-        end = await self._log.end(self._partition)
-        if end < self.checkpoint.position:
-            raise Corrupt(
-                f"The log of partition {self._partition} ends at {end}, but {self.checkpoint.position} is settled "
-                "already: this is an older log. Put the newer one back; nothing was changed."
-            )
         facts = settle.read_facts(self.checkpoint)
         self._archive = bytes.fromhex(facts.archive) or GENESIS
         world = self.world
@@ -105,17 +121,21 @@ class Worker:
         known = await self._book.start(self._partition)
         for row in known.periods:
             world.periods[row.tenant, row.period] = row
+        world.failed.load(known.failed)
         for program in known.programs:
             world.versions[program.tenant] = program.version
             partial = ["all", *(period for tenant, period in world.periods if tenant == program.tenant)]
             state = world.use(program.tenant, read(program.text), partial=partial)
             state.program_sequence, state.tzdata = program.sequence, program.tzdata
+        self._fold.retractions.load(known.awaited)
         indexes = {index.name: index for index in world.indexes}
         async for run in known.repeats:
             indexes[run.index].load(run)
         if self.checkpoint.position:
             world.advance(self.checkpoint.log_time_us)
         self.position = self._published = self.checkpoint.position
+        self._catch_up_to = await self._log.end(self._partition)
+        crashpoints.point("start 4: checkpoint and index loaded")
 
     async def run(self) -> None:
         """Fold, publish and settle until cancelled. Raises what made it stop: then nothing more is folded."""
@@ -132,10 +152,11 @@ class Worker:
 
     # --- what others wait for -------------------------------------------------------------------------------------
 
-    async def applied(self, position: Position, *, timeout_s: float) -> None:
-        """Return once the boards show everything up to `position`. Raises `Unavailable` after `timeout_s`."""
+    async def applied(self, position: Position, *, timeout_s: float) -> Position:
+        """Return once the boards show everything up to `position`, and up to where they do. Raises `Unavailable` after
+        `timeout_s`."""
         if self._published >= position:
-            return
+            return self._published
         try:
             async with asyncio.timeout(timeout_s), self._advanced:
                 await self._advanced.wait_for(lambda: self._published >= position or self._failed is not None)
@@ -143,6 +164,7 @@ class Worker:
             raise Unavailable(f"Position {position} is not applied yet; the boards are at {self._published}.") from None
         if self._failed is not None:
             raise Unavailable("The worker has stopped; see the server's log.") from self._failed
+        return self._published
 
     def outcomes(self, position: Position) -> bytes | None:
         """What became of the events of a recent record; None when that is no longer remembered."""
@@ -163,11 +185,13 @@ class Worker:
             repeats_remembered=world.repeats.entries,
             repeats_size_bytes=sum(index.size_bytes for index in world.indexes),
             repeat_window_us=world.repeats.effective_window_us,
+            repeats_forgotten_early=self._window_alarm.forgotten_early,
             failing=str(self._failed) if self._failed else self._trouble,
         )
 
     async def settle(self) -> None:
         """Settle now. Raises what the book raises; then everything is still dirty."""
+        crashpoints.point("settle 1: before it begins")
         await self.publisher.publish()
         async with self._settling:
             async with self._still:
@@ -178,16 +202,34 @@ class Worker:
                     return
                 self._finish_segment()
                 settlement = settle.begin(self.world, before, position, self._pending, self._archive)
+            crashpoints.point("settle 2: generation taken, rows not made")
             try:
                 settlement = await settle.with_rows(settlement, self.world)
             except BaseException:
                 settle.put_back(self.world)
                 raise
+            crashpoints.point("settle 3: rows made")
             await self._commit(settlement)
         await self._make_room()
+        crashpoints.point("settle 10: cleared, before the trim")
         await self._log.trim(self._partition, up_to=position)
+        crashpoints.point("settle 11: trimmed")
 
     # --- the steps ------------------------------------------------------------------------------------------------
+
+    async def _compare_log(self) -> None:
+        """See that the log goes on from the checkpoint, before anything is changed. Raises `Corrupt`."""
+        held = await self._book.checkpoint(self._partition)
+        if held is None or held.log_identity != self._log.identity:
+            return  # a new partition, or one that `claim` refuses
+        end = await self._log.end(self._partition)
+        if end < held.position:
+            raise Corrupt(
+                f"The log of partition {self._partition} ends at {end}, but {held.position} is settled "
+                "already: this is an older log. Put the newer one back; nothing was changed."
+            )
+        if end > held.position:  # the first record beyond it must still be there: an older book may be put back, too
+            await self._log.read(self._partition, after=held.position, size_bytes_max=1)
 
     async def _fold_records(self) -> None:
         while True:
@@ -195,6 +237,7 @@ class Worker:
             found = await self._log.read(
                 self._partition, after=self.position, size_bytes_max=self._limits.read_size_bytes
             )
+            crashpoints.point("process 1: records read")
             for position, data in found:
                 async with self._still:
                     self._whole = False  # stays so when the fold fails halfway: what is half done must never be settled
@@ -214,6 +257,7 @@ class Worker:
             await packing
         if self._segment.is_full:
             self._finish_segment()
+        crashpoints.point("process 4: record folded")
         self.position = position
         self._remember(position, outcomes)
 
@@ -221,7 +265,8 @@ class Worker:
         while True:
             # 5. publish
             position, began_s = self.position, self._clock.monotonic_s()
-            if position > self._published:
+            if position > self._published and position >= self._catch_up_to:
+                crashpoints.point("process 5: before publishing")
                 try:
                     await self.publisher.publish()
                 except AccrueError as error:
@@ -229,10 +274,11 @@ class Worker:
                     await asyncio.sleep(RETRY_S)
                     continue
                 self._published = position
+                crashpoints.point("process 5: published")
                 async with self._advanced:
                     self._advanced.notify_all()
             spent_s = self._clock.monotonic_s() - began_s
-            await asyncio.sleep(max(self._limits.tick_s, PUBLISH_REST * spent_s))
+            await asyncio.sleep(max(self._limits.tick_s, min(PUBLISH_REST * spent_s, PUBLISH_REST_S_MAX)))
 
     async def _settle_in_time(self) -> None:
         while True:
@@ -264,10 +310,13 @@ class Worker:
         except BaseException:
             settle.put_back(self.world)
             raise
+        crashpoints.point("settle 9: before memory is cleared")
         settle.clear(self.world, settlement, self._pending)
+        self._conflicts_counted = self._conflicts_size_bytes = 0
         self._room.set()
         self.checkpoint = settlement.after
         self._trouble = None
+        self._window_alarm.look()
         self.written = Written(
             rows=self.written.rows + written.rows, transactions=self.written.transactions + written.transactions
         )
@@ -278,17 +327,17 @@ class Worker:
         """Ask for a settlement when enough is dirty, and wait for one when there is twice that."""
         limits = self._limits
         dirty = self._dirty_rows()
-        waiting = self._segment.size_bytes + sum(len(segment.data) for segment in self._pending.segments)
-        if dirty >= limits.settle_dirty_rows or waiting >= limits.settle_archive_bytes:
+        if dirty >= limits.settle_dirty_rows or self._waiting_size_bytes() >= limits.settle_archive_bytes:
             self._settle_now.set()
         while self._is_overfull():
             await self._room.wait()
 
     def _is_overfull(self) -> bool:
+        if self.position == self.checkpoint.position:
+            return False  # what still counts as dirty was settled before it was published: no settlement takes it away
         limits = self._limits
-        held = self._segment.size_bytes + sum(len(segment.data) for segment in self._pending.segments)
         settling = sum(state.settling_rows for state in self.world.tenants.values())
-        too_much = held >= 2 * limits.settle_archive_bytes
+        too_much = self._waiting_size_bytes() >= 2 * limits.settle_archive_bytes
         if too_much or self._dirty_rows() + settling >= 2 * limits.settle_dirty_rows:
             self._room.clear()
             return True
@@ -298,12 +347,20 @@ class Worker:
         waiting = len(self.world.failed) + len(self.world.conflicts) + len(self.world.results)
         return waiting + sum(state.dirty_rows for state in self.world.tenants.values())
 
+    def _waiting_size_bytes(self) -> int:
+        """What whole events take that wait for a settlement: the archive, failed and conflicting ones."""
+        conflicts = self.world.conflicts
+        self._conflicts_size_bytes += sum(getsizeof(row.body) for row in conflicts[self._conflicts_counted :])
+        self._conflicts_counted = len(conflicts)
+        segments = self._segment.size_bytes + sum(len(segment.data) for segment in self._pending.segments)
+        return segments + self.world.failed.size_bytes + self._conflicts_size_bytes
+
     def _finish_segment(self) -> None:
         if not self._segment.is_empty:
             segment = self._segment.finish(previous=self._archive)
             self._pending.segments.append(segment)
             self._archive = segment.digest
-            self._segment = SegmentBuilder(self._partition)
+            self._segment = self._new_segment(self._partition)
 
     async def _make_room(self) -> None:
         """Forget what is clean and was not touched by the last settlement, when memory holds too much."""

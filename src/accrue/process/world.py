@@ -7,19 +7,20 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from accrue.book.base import ConflictRow, FailedRow, PeriodRow, ProgramRow, ResultRow
+from accrue.book.base import ConflictRow, PeriodRow, ProgramRow
 from accrue.core.decide import DecodedEvent, Remembers
+from accrue.core.event import Stamp
 from accrue.core.program import Program
+from accrue.process.failed import Failed, failed_row
+from accrue.process.instead import Instead
 from accrue.process.outcome import Counts
 from accrue.process.repeats import RepeatIndex
 from accrue.process.repeats.index import Sizes
+from accrue.process.results import Results
 from accrue.process.state import TenantState
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
-REASON_CHARACTERS_MAX = 500
-"""What is kept of the reason an event failed for."""
-
 ONE_BY_ONE = Sizes(shelf_entries_min=1 << 20)
 """A `once` key that was not foreseen is looked up alone, and every filter costs half a microsecond: few large ones."""
 
@@ -45,6 +46,7 @@ class World:
         self.tenants: dict[str, TenantState] = {}
         self.counts: dict[str, Counts] = {}
         self.versions: dict[str, int] = {}
+        self.instead: dict[str, Instead] = {}  # what replays decided, known before the fold began
         self.periods: dict[tuple[str, str], PeriodRow] = {}
         self.repeats = _index("events", memory.repeat_window_us, memory.size_bytes_max // 2, Sizes())
         self.once_lately = _index("once", memory.once_window_us, memory.size_bytes_max // 4, ONE_BY_ONE)
@@ -53,10 +55,10 @@ class World:
         self._once_fresh: dict[bytes, bool] = {}
         self.bare_decoder = msgspec.json.Decoder(DecodedEvent)
         # What the next settlement writes besides the tables:
-        self.failed: list[FailedRow] = []
+        self.failed = Failed()
         self.conflicts: list[ConflictRow] = []
         self.programs: list[ProgramRow] = []
-        self.results: list[ResultRow] = []
+        self.results = Results()
         self.new_periods: dict[tuple[str, str], PeriodRow] = {}
 
     @property
@@ -70,30 +72,14 @@ class World:
             index.advance(log_time_us)
 
     def remembers(self) -> Remembers:
-        """What `once` rules ask: answered by what `foresee` found, and else by the indexes."""
-        known, lately, ever = self._once_seen.get, self.once_lately.seen, self.once_ever.seen
-
-        def seen_lately(key: bytes) -> bool:
-            found = known(key)
-            return lately(key) if found is None else found
-
-        def seen_ever(key: bytes) -> bool:
-            found = known(key)
-            return ever(key) if found is None else found
-
-        return Remembers(seen_lately, seen_ever)
+        """What `once` rules ask: what `foresee` found, else the indexes. What they see now waits for `put_once`."""
+        return Remembers(self._once_seen, self._once_fresh, self.once_lately.seen, self.once_ever.seen)
 
     def foresee(self, lately: Sequence[bytes], ever: Sequence[bytes]) -> None:
         """Look up in bulk, which is ten times cheaper, what `once` rules may ask one by one until `put_once`."""
         for index, keys in ((self.once_lately, lately), (self.once_ever, ever)):
             if keys:
                 self._once_seen.update(zip(keys, [found is not None for found in index.look_up(keys)], strict=True))
-
-    def remember_once(self, marks: Sequence[tuple[bytes, bool]]) -> None:
-        """What the `once` rules of an event that succeeded have now seen: (key, for ever?)."""
-        for key, ever in marks:
-            self._once_seen[key] = True
-            self._once_fresh[key] = ever
 
     def put_once(self) -> None:
         """Move what `once` rules saw into the indexes, in bulk."""
@@ -108,10 +94,18 @@ class World:
     def counts_of(self, tenant: str) -> Counts:
         return self.counts.setdefault(tenant, Counts())
 
-    def park(self, tenant: str, sequence: int, event_id: str, fault: Exception, body: bytes) -> None:
-        """Keep a failed event whole, with the reason."""
-        reason = str(fault)[:REASON_CHARACTERS_MAX] or type(fault).__name__
-        self.failed.append(FailedRow(tenant, sequence, event_id, reason, body.decode()))
+    def park(
+        self,
+        tenant: str,
+        sequence: int,
+        event: DecodedEvent,
+        fault: Exception,
+        body: bytes,
+        time_us: int,
+        stamp: Stamp | None = None,
+    ) -> None:
+        """Keep a failed event whole, with the reason and what it takes to decide it again."""
+        self.failed.park(failed_row(tenant, sequence, event, fault, body, time_us, stamp))
 
     def use(self, tenant: str, program: Program, *, partial: Sequence[str] = ()) -> TenantState:
         """Let a tenant's events be decided by this program from now on."""

@@ -6,6 +6,8 @@ JSON number would become a float on the way.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from msgspec import Struct
 
 Quantity = int | str
@@ -19,8 +21,23 @@ class BoardRow(Struct, frozen=True):
     values: list[Quantity]
 
 
+class Correction(Struct, frozen=True, kw_only=True):
+    """What late events made of a member of a closed period: `final` and `rank` (competition) are as they were given,
+    null for one who was not on the board then; `corrected` is what it has now."""
+
+    subject: str
+    rank: int | None
+    final: list[Quantity] | None
+    corrected: list[Quantity]
+
+
 class BoardPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Rows of one snapshot of a board. `cursor` continues on the same snapshot. `final` marks a closed period."""
+    """Rows of one snapshot of a board, as it was at `as_of`. `cursor` continues on the same snapshot.
+
+    `final` marks a closed period: its rows are the final standings, which stay as they were given. What late events
+    changed since stands in `corrections`, by subject: of the whole board beside a page, of the rows shown around a
+    member. `more_corrections` says that there are more than 100.
+    """
 
     board: str
     period: str
@@ -31,6 +48,8 @@ class BoardPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: int
     cursor: str | None = None
     final: bool = False
+    corrections: list[Correction] = []
+    more_corrections: bool = False
     stale: bool = False
 
 
@@ -45,12 +64,18 @@ class RankRow(Struct, frozen=True):
 
 
 class Ranks(Struct, frozen=True, kw_only=True):
-    """Those asked for that are on the board, best first; the others are in `missing`."""
+    """Those asked for that are on the board, best first; the others are in `missing`.
+
+    `final` marks a closed period: the ranks are those of its final standings, and `corrections` says which of those
+    asked for late events changed since.
+    """
 
     board: str
     period: str
     ranks: list[RankRow]
     missing: list[str]
+    final: bool = False
+    corrections: list[Correction] = []
 
 
 class Badge(Struct, frozen=True, omit_defaults=True):
@@ -91,3 +116,9 @@ class Tally(Struct, frozen=True, kw_only=True):
     subject: str
     period: str
     value: Quantity
+
+
+def iso(time_us: int) -> str:
+    """RFC 3339 in UTC, with as many digits as it needs."""
+    text = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
+    return text.replace("+00:00", "Z")

@@ -12,12 +12,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from accrue.errors import Unavailable
-from accrue.process.base import Live
+from accrue.process.base import Kept, Live
 from accrue.process.outcome import Counts
 from accrue.web.traffic import ACK_BUCKETS_S, Traffic
 
 OUTCOMES = Counts.__struct_fields__
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+REASONS_SHOWN_MAX = 50
+"""Reasons of failed events that have a line of their own, for each tenant; the rest is counted as `other`."""
+
+METRICS_TYPE = "text/plain; version=0.0.4"  # the framework adds the charset
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -36,12 +39,16 @@ class Alive(Struct, frozen=True):
 
 
 class Ready(Struct, frozen=True):
-    """Positions in the log: how far it is folded, shown by reads, and settled."""
+    """Positions in the log: how far it is folded, shown by reads, and settled.
+
+    `repeat_window_s` is the repeat window as it is now, in seconds of log time: an event sent again within it counts
+    once. It is shorter than the one in the settings when the memory set for it does not hold that many ids."""
 
     status: str
     position: int
     published: int
     settled: int
+    repeat_window_s: float
 
 
 @get("/healthz", operation_id="healthz", summary="Is it alive", tags=["operation"], sync_to_thread=False)
@@ -59,10 +66,17 @@ def readyz(health: NamedDependency[Health]) -> Ready:
         raise Unavailable("The worker has stopped; see the server's log.", retry_after_s=10)
     if status.failing is not None:
         raise Unavailable(f"Not ready: {status.failing}", retry_after_s=5)
-    return Ready("ready", status.position, status.published, status.settled)
+    return Ready("ready", status.position, status.published, status.settled, _seconds(status.repeat_window_us))
 
 
-@get("/metrics", operation_id="metrics", summary="Figures for Prometheus", tags=["operation"], sync_to_thread=False)
+@get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Figures for Prometheus",
+    tags=["operation"],
+    media_type=METRICS_TYPE,
+    sync_to_thread=False,
+)
 def metrics(health: NamedDependency[Health]) -> Response[bytes]:
     """The figures of the engine and of the process, in Prometheus' text format."""
     return Response(generate_latest(health.registry), media_type=METRICS_TYPE)
@@ -71,10 +85,10 @@ def metrics(health: NamedDependency[Health]) -> Response[bytes]:
 HANDLERS = [healthz, readyz, metrics]
 
 
-def registry(live: Live, traffic: Traffic, queue_events: Callable[[], int]) -> CollectorRegistry:
+def registry(live: Live, kept: Kept, traffic: Traffic, queue_events: Callable[[], int]) -> CollectorRegistry:
     """A registry of our own, so that an application that mounts this one keeps its figures apart."""
     found = CollectorRegistry(auto_describe=False)
-    found.register(_Figures(live, traffic, queue_events))
+    found.register(_Figures(live, kept, traffic, queue_events))
     ProcessCollector(registry=found)
     return found
 
@@ -82,11 +96,12 @@ def registry(live: Live, traffic: Traffic, queue_events: Callable[[], int]) -> C
 class _Figures(Collector):
     """Reads the counts when somebody asks. Nothing is kept twice."""
 
-    def __init__(self, live: Live, traffic: Traffic, queue_events: Callable[[], int]) -> None:
-        self._live, self._traffic, self._queue_events = live, traffic, queue_events
+    def __init__(self, live: Live, kept: Kept, traffic: Traffic, queue_events: Callable[[], int]) -> None:
+        self._live, self._kept, self._traffic, self._queue_events = live, kept, traffic, queue_events
 
     def collect(self) -> Iterator[Metric]:
         yield from self._engine()
+        yield self._failed()
         yield from self._http()
 
     def _engine(self) -> Iterator[Metric]:
@@ -107,14 +122,34 @@ class _Figures(Collector):
             "accrue_repeats_size_bytes": ("Memory of the repeat index.", status.repeats_size_bytes),
             "accrue_repeat_window_seconds": (
                 "How far back repeats are known, in log time.",
-                (status.repeat_window_us or 0) / 1_000_000,
+                _seconds(status.repeat_window_us),
             ),
             "accrue_failing": ("1 when the worker has stopped or settling fails.", int(status.failing is not None)),
         }
         for name, (said, value) in gauges.items():
             yield GaugeMetricFamily(name, said, value=value)
         yield CounterMetricFamily("accrue_rows_written", "Rows of the book written.", value=status.rows_written)
+        yield CounterMetricFamily(
+            "accrue_repeats_forgotten_early",
+            "Ids and keys of once rules that went before their window was over, for want of memory.",
+            value=status.repeats_forgotten_early,
+        )
         yield CounterMetricFamily("accrue_settlements", "Settlements committed.", value=status.settlements)
+
+    def _failed(self) -> Metric:
+        waiting = GaugeMetricFamily(
+            "accrue_failed_events_waiting",
+            "Failed events neither replayed nor dropped.",
+            labels=("tenant", "type", "reason"),
+        )
+        for tenant in self._live.tenants():
+            counted = sorted(self._kept.failed_reasons(tenant).items(), key=lambda item: (-item[1], item[0]))
+            for (type, reason), events in counted[:REASONS_SHOWN_MAX]:
+                waiting.add_metric((tenant, type, reason), events)
+            rest = sum(events for _, events in counted[REASONS_SHOWN_MAX:])
+            if rest:
+                waiting.add_metric((tenant, "other", "other"), rest)
+        return waiting
 
     def _http(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
@@ -134,3 +169,7 @@ class _Figures(Collector):
             buckets=buckets,
             sum_value=self._traffic.acks_s,
         )
+
+
+def _seconds(us: int | None) -> float:
+    return (us or 0) / 1_000_000

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-import msgspec
-
-from accrue.boards.base import BoardKey, Boards
+from accrue.boards.base import ANY, BoardKey, Boards, Seen
 from accrue.boards.base import Page as SnapshotPage
 from accrue.clock import Clock
 from accrue.core import streak as streaks
@@ -20,6 +17,7 @@ from accrue.core.table import Award, TableKey
 from accrue.core.tally import shown
 from accrue.errors import NotFound, Rejected
 from accrue.process.base import Live
+from accrue.serve import final as finals
 from accrue.serve.answers import (
     Badge,
     BoardPage,
@@ -30,7 +28,9 @@ from accrue.serve.answers import (
     Ranks,
     Streak,
     Tally,
+    iso,
 )
+from accrue.serve.final import Final
 
 ROWS_MAX = 1_000
 AROUND_MAX = 100
@@ -39,17 +39,20 @@ WAIT_S_MAX = 10.0
 
 
 class Queries:
-    """Every read of one deployment. `at_us` picks the period that holds that time; default now."""
+    """Every read of one deployment. `at_us` picks the period that holds that time; default now.
+
+    Reads of boards take what `after` gave: then nothing up to its position is missing.
+    """
 
     def __init__(self, live: Live, boards: Boards, clock: Clock) -> None:
         self._live = live
         self._boards = boards
         self._clock = clock
 
-    async def after(self, position: int | None, *, timeout_s: float = WAIT_S_MAX) -> None:
-        """Read your writes: return once reads show everything up to `position`."""
-        if position is not None:
-            await self._live.applied(position, timeout_s=min(timeout_s, WAIT_S_MAX))
+    async def after(self, position: int | None, *, timeout_s: float = WAIT_S_MAX) -> Seen:
+        """Read your writes: return once reads can show everything up to `position`; None waits for nothing."""
+        wanted = position or 0
+        return Seen(await self._live.applied(wanted, timeout_s=min(timeout_s, WAIT_S_MAX)), wanted)
 
     async def board(
         self,
@@ -62,19 +65,21 @@ class Queries:
         offset: int = 0,
         cursor: str | None = None,
         style: Style = "competition",
+        seen: Seen = ANY,
     ) -> BoardPage:
         """A page of a board. `period` is a kind (`week`) or an id (`2026-W47`)."""
         _bounded("limit", limit, 1, ROWS_MAX)
         _bounded("offset", offset, 0, 1_000_000_000)
         program, board, found = self._find(tenant, name, period, at_us)
-        final = await self._final(tenant, program, board, found, limit, offset) if cursor is None else None
-        if final is not None:
-            return final
+        if cursor is None or finals.is_cursor(cursor):
+            final = await self._final(tenant, program, board, found)
+            if final is not None:
+                return await finals.page(final, limit=limit, offset=offset, cursor=cursor, style=style)
         key = await self._ready(tenant, board, found)
         if key is None:
             return self._empty(board, found)
         page = await self._boards.page(
-            key, limit=limit, offset=offset, cursor=cursor, style=style, now_us=self._clock.now_us()
+            key, limit=limit, offset=offset, cursor=cursor, style=style, now_us=self._clock.now_us(), seen=seen
         )
         return _page(program, board, found, page)
 
@@ -89,16 +94,20 @@ class Queries:
         before: int = 5,
         after: int = 5,
         style: Style = "competition",
+        seen: Seen = ANY,
     ) -> BoardPage:
         """The neighbours of one member. Raises `NotFound` when it is not on the board."""
         _bounded("before", before, 0, AROUND_MAX)
         _bounded("after", after, 0, AROUND_MAX)
         program, board, found = self._find(tenant, name, period, at_us)
+        final = await self._final(tenant, program, board, found)
+        if final is not None:
+            return await finals.around(final, subject, before=before, after=after, style=style)
         key = await self._ready(tenant, board, found)
         if key is None:
             raise NotFound(f"{subject!r} is not on the board {name!r} in {found.id!r}.", field="subject")
         page = await self._boards.around(
-            key, subject, before=before, after=after, style=style, now_us=self._clock.now_us()
+            key, subject, before=before, after=after, style=style, now_us=self._clock.now_us(), seen=seen
         )
         return _page(program, board, found, page)
 
@@ -111,12 +120,17 @@ class Queries:
         period: str = "all",
         at_us: int | None = None,
         style: Style = "competition",
+        seen: Seen = ANY,
     ) -> Ranks:
         """Where many stand, on the whole board and among each other: friends, a team, a class."""
         _bounded("subjects", len(subjects), 1, SUBJECTS_MAX)
         program, board, found = self._find(tenant, name, period, at_us)
+        final = await self._final(tenant, program, board, found)
+        if final is not None:
+            return await finals.ranks(final, subjects, style=style)
         key = await self._ready(tenant, board, found)
-        some = await self._boards.ranks(key, subjects, style=style, now_us=self._clock.now_us()) if key else []
+        now_us = self._clock.now_us()
+        some = await self._boards.ranks(key, subjects, style=style, now_us=now_us, seen=seen) if key else []
         ranks = []
         for item in some:
             row = _row(program, board, item.standing)
@@ -215,27 +229,10 @@ class Queries:
         key = BoardKey(tenant, board.name, period.id)
         return key if await self._boards.has(key) else None
 
-    async def _final(
-        self, tenant: str, program: Program, board: Board, period: Period, limit: int, offset: int
-    ) -> BoardPage | None:
+    async def _final(self, tenant: str, program: Program, board: Board, period: Period) -> Final | None:
         """The final standings, when the period is closed."""
-        results = await self._live.results(tenant, board.name, period.id) if period.kind != "all" else []
-        if not results:
-            return None
-        rows = [
-            _row(program, board, Standing(row.rank, row.place, row.subject, tuple(msgspec.json.decode(row.scores))))
-            for row in results[offset : offset + limit]
-        ]
-        return BoardPage(
-            board=board.name,
-            period=period.id,
-            metrics=[key.metric for key in board.order],
-            rows=rows,
-            members=len(results),
-            as_of=iso(period.end_us),
-            epoch=0,
-            final=True,
-        )
+        standings = await self._live.results(tenant, board.name, period.id) if period.kind != "all" else None
+        return None if standings is None else Final(tenant, standings, program, board, period)
 
     def _empty(self, board: Board, period: Period) -> BoardPage:
         return BoardPage(
@@ -260,12 +257,6 @@ class Queries:
             Badge(row.badge, iso(row.time_us), row.level, row.subject if row.subject != id else None)
             for row in await self._live.holdings(tenant, id)
         ]
-
-
-def iso(time_us: int) -> str:
-    """RFC 3339 in UTC, with as many digits as it needs."""
-    text = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)).isoformat()
-    return text.replace("+00:00", "Z")
 
 
 def _page(program: Program, board: Board, period: Period, page: SnapshotPage) -> BoardPage:
@@ -297,6 +288,8 @@ def _streak(program: Program, every: str, kept: object, now_us: int) -> Streak:
         return Streak(0, 0, None, False)
     if every == "event":
         return Streak(kept.current, kept.longest, iso(kept.last), kept.current > 0)
+    if not kept.runs:  # every day of it was taken back
+        return Streak(0, 0, None, False)
     now = program.calendar.period(every, now_us)
     running = now is not None and streaks.alive(kept, now.ordinal)
     return Streak(kept.current if running else 0, kept.longest, program.calendar.named(every, kept.last), running)

@@ -16,6 +16,7 @@ from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter
 from msgspec import Struct
 
+from accrue.boards.base import Seen
 from accrue.core.event import Subject
 from accrue.core.period import TIME_US_MAX, TIME_US_MIN
 from accrue.core.program import Program
@@ -36,6 +37,7 @@ class Reading(Struct, frozen=True):
 
     tenant: str
     at_us: int | None
+    seen: Seen
 
 
 class Reads(Struct, frozen=True, kw_only=True):
@@ -67,18 +69,19 @@ async def reading(
     after: Annotated[
         int | None,
         QueryParameter(
-            name="after", description="A position from a 202: the answer shows everything up to it, or is a 503."
+            name="after",
+            description="A position from a 202: the answer shows everything up to it, or is a 503 (a 410 for a cursor "
+            "that leads to what was before it).",
         ),
     ] = None,
 ) -> Reading:
     """What every read begins with. Raises `NotFound`, `Rejected` naming the parameter, and `Unavailable`."""
     name = chosen(tenant, tenant_header)
-    if after is not None:
-        if not 0 <= after <= POSITION_MAX:
-            raise Rejected(f"after is a position, from 0 to {POSITION_MAX}.", field="after")
-        await reads.queries.after(after, timeout_s=reads.wait_s_max)
+    if after is not None and not 0 <= after <= POSITION_MAX:
+        raise Rejected(f"after is a position, from 0 to {POSITION_MAX}.", field="after")
+    seen = await reads.queries.after(after, timeout_s=reads.wait_s_max)
     program = reads.live.program(name)
-    return Reading(name, None if at is None else time_us(at, program))
+    return Reading(name, None if at is None else time_us(at, program), seen)
 
 
 Board = Annotated[str, PathParameter(description="The name of a board of the program.")]
@@ -108,7 +111,11 @@ async def board_page(
     ] = None,
     style: Styled = "competition",
 ) -> BoardPage:
-    """The best of a board, from one snapshot. `cursor` in the answer leads to the next page."""
+    """The best of a board, from one snapshot. `cursor` in the answer leads to the next page.
+
+    A closed period answers with its final standings (`final`), which stay, and with `corrections`: what late events
+    changed since.
+    """
     return await reads.queries.board(
         reading.tenant,
         board,
@@ -118,6 +125,7 @@ async def board_page(
         offset=offset,
         cursor=cursor,
         style=style,
+        seen=reading.seen,
     )
 
 
@@ -150,6 +158,7 @@ async def board_around(
         before=above,
         after=below,
         style=style,
+        seen=reading.seen,
     )
 
 
@@ -175,7 +184,7 @@ async def board_ranks(
     """Where these stand, on the whole board and among each other, with their percentiles."""
     asked = await read_json(request.receive, dict(request.scope["headers"]), _subjects_decoder)
     return await reads.queries.ranks(
-        reading.tenant, board, asked.subjects, period=period, at_us=reading.at_us, style=style
+        reading.tenant, board, asked.subjects, period=period, at_us=reading.at_us, style=style, seen=reading.seen
     )
 
 

@@ -11,9 +11,10 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Dependencies
 
+from accrue.core.event import BODY_SIZE_BYTES_MAX
 from accrue.errors import AccrueError, NotFound, Rejected
 from accrue.web.address import decoded, query_of
-from accrue.web.body import BODY_SIZE_BYTES_MAX, App
+from accrue.web.body import App
 from accrue.web.openapi import Accepted
 from accrue.web.problems import Malformed, WrongMethod, answer_of
 

@@ -10,11 +10,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from accrue.core.event import has_nul
+from accrue.core.event import BODY_SIZE_BYTES_MAX, has_nul
 from accrue.errors import Rejected, TooLarge
 from accrue.web.problems import Malformed, WrongMediaType
-
-BODY_SIZE_BYTES_MAX = 1 << 20
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

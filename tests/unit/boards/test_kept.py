@@ -13,7 +13,7 @@ from accrue.core.ranking import Order, Row
 def snapshot(epoch: int) -> Snapshot:
     members = Members(width=1)
     members.put([Row("ada", (1,), 1)])
-    return taken(members.copy(), Order((True,), "first"), names=members.names, epoch=epoch, as_of_us=0)
+    return taken(members.copy(), Order((True,), "first"), names=members.names, epoch=epoch, as_of_us=0, position=0)
 
 
 SIZE_BYTES = snapshot(0).size_bytes
@@ -74,7 +74,7 @@ def test_one_that_is_too_large_does_not_push_out_the_others() -> None:
     kept.put(7, snapshot(1))
     members = Members(width=1)
     members.put([Row(f"user:{number}", (1,), number) for number in range(1_000)])
-    large = taken(members.copy(), Order((True,), "first"), names=members.names, epoch=2, as_of_us=0)
+    large = taken(members.copy(), Order((True,), "first"), names=members.names, epoch=2, as_of_us=0, position=0)
 
     kept.put(7, large)
 

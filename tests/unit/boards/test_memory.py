@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from accrue.boards import memory
-from accrue.boards.base import BoardKey, Page
+from accrue.boards.base import ANY, BoardKey, Page, Seen
 from accrue.boards.members import Columns
 from accrue.boards.memory import DEPARTED_MIN, MemoryBoards
 from accrue.boards.snapshot import Snapshot, taken
@@ -33,8 +33,10 @@ async def publish(boards: MemoryBoards, *, removed: list[str] | None = None, **s
     await boards.publish(KEY, ORDER, rows, removed=removed or [])
 
 
-async def page(boards: MemoryBoards, *, now_us: int, limit: int = 10, cursor: str | None = None) -> Page:
-    return await boards.page(KEY, limit=limit, offset=0, cursor=cursor, style="ordinal", now_us=now_us)
+async def page(
+    boards: MemoryBoards, *, now_us: int, limit: int = 10, cursor: str | None = None, seen: Seen = ANY
+) -> Page:
+    return await boards.page(KEY, limit=limit, offset=0, cursor=cursor, style="ordinal", now_us=now_us, seen=seen)
 
 
 def shown(page: Page) -> dict[str, int]:
@@ -50,12 +52,14 @@ class Sorts:
         self.may_end = threading.Event()
         self.may_end.set()
 
-    def taken(self, columns: Columns, order: Order, *, names: list[str], epoch: int, as_of_us: int) -> Snapshot:
+    def taken(
+        self, columns: Columns, order: Order, *, names: list[str], epoch: int, as_of_us: int, position: int
+    ) -> Snapshot:
         self.begun += 1
         assert self.may_end.wait(timeout=5), "a failed test never let the sort end"
         if self.fails:
             raise MemoryError
-        return taken(columns, order, names=names, epoch=epoch, as_of_us=as_of_us)
+        return taken(columns, order, names=names, epoch=epoch, as_of_us=as_of_us, position=position)
 
 
 @pytest.fixture
@@ -148,6 +152,55 @@ async def test_first_reads_share_one_sort(sorts: Sorts) -> None:
 
     assert [shown(each) for each in await asyncio.gather(*readings)] == [{"ada": 1}] * 5
     assert sorts.begun == 1
+
+
+async def test_a_read_that_wants_a_position_is_never_answered_from_before_it(sorts: Sorts) -> None:
+    boards = large()
+    await publish(boards, ada=1)
+    first = await page(boards, now_us=0, seen=Seen(published=7, wanted=0), limit=10)
+    await publish(boards, ada=2, bob=1)
+
+    known = await page(boards, now_us=1, seen=Seen(published=9, wanted=7))
+    young = await page(boards, now_us=1, seen=Seen(published=9, wanted=8))
+    again = await page(boards, now_us=1, seen=Seen(published=9, wanted=9))
+
+    assert (shown(first), shown(known), shown(young)) == ({"ada": 1}, {"ada": 1}, {"ada": 2, "bob": 1})
+    assert again == young
+    assert sorts.begun == 2
+    near = await boards.around(KEY, "bob", before=1, after=1, style="ordinal", now_us=1, seen=Seen(9, 9))
+    assert near.epoch == young.epoch
+
+
+async def test_reads_that_want_what_the_sort_under_way_lacks_share_the_next_one(sorts: Sorts) -> None:
+    boards = large()
+    await publish(boards, ada=1)
+    await page(boards, now_us=0)
+    await publish(boards, ada=2)
+    sorts.may_end.clear()
+    early = await under_way(boards, LATER_US)
+    await publish(boards, ada=3)
+    late = [asyncio.create_task(page(boards, now_us=LATER_US, seen=Seen(5, 5))) for _ in range(3)]
+    ranks = asyncio.create_task(boards.ranks(KEY, ["ada"], style="ordinal", now_us=LATER_US, seen=Seen(5, 5)))
+    await asyncio.sleep(0)
+
+    sorts.may_end.set()
+
+    assert shown(await early) == {"ada": 2}
+    assert [shown(each) for each in await asyncio.gather(*late)] == [{"ada": 3}] * 3
+    assert (await ranks)[0].standing.scores == (3,)
+    assert sorts.begun == 3
+
+
+async def test_a_cursor_to_a_snapshot_from_before_the_wanted_position_is_gone() -> None:
+    boards = large()
+    await publish(boards, ada=2, bob=1)
+    cursor = (await page(boards, now_us=0, limit=1, seen=Seen(published=3, wanted=3))).cursor
+    assert shown(await page(boards, now_us=0, cursor=cursor, seen=Seen(published=9, wanted=9))) == {"bob": 1}
+    await publish(boards, bob=9)
+
+    assert shown(await page(boards, now_us=0, cursor=cursor, seen=Seen(published=9, wanted=3))) == {"bob": 1}
+    with pytest.raises(Gone, match="after"):
+        await page(boards, now_us=0, cursor=cursor, seen=Seen(published=9, wanted=9))
 
 
 async def test_what_is_published_during_a_sort_is_not_waiting_nor_in_it_but_in_the_next(sorts: Sorts) -> None:

@@ -196,7 +196,7 @@ def test_what_is_shipped_has_no_gap_and_explains_every_table(path):
     applied(path, migrations)
     tables = dict(query(path, "SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
     assert set(tables) == {
-        "partitions", "tallies", "awards", "streaks", "attributes", "programs", "periods",
-        "board_results", "failed_events", "conflicts", "repeats", "archive_segments", "migrations",
+        "partitions", "tallies", "awards", "streaks", "attributes", "applied_events", "programs", "periods",
+        "board_results", "late_tallies", "failed_events", "conflicts", "repeats", "archive_segments", "migrations",
     }  # fmt: skip
     assert [name for name, sql in tables.items() if "-- " not in sql] == []

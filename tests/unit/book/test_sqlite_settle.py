@@ -119,7 +119,7 @@ async def test_a_locked_file_is_a_reason_to_try_again(tmp_path, monkeypatch):
 async def test_failed_and_conflicting_events_can_be_queried_by_hand(tmp_path):
     book = await SqliteBook.open(tmp_path / "book.db")
     before = await book.claim(0, owner="one", log_identity="log-a")
-    failed = FailedRow("t", 2**60, "e1", "x / 0: 'why'", '{"id":"e1","data":{"text":"漢\\u0001"}}')
+    failed = FailedRow("t", 2**60, "e1", "x / 0: 'why'", '{"id":"e1","data":{"text":"漢\\u0001"}}', "e", 7, "{}")
     conflicts = [ConflictRow("t", n, f"e{n}", '{"n":1}') for n in range(120)]
     await book.settle(
         Settlement(before=before, after=replace(before, position=1), failed=[failed], conflicts=conflicts)
@@ -127,7 +127,8 @@ async def test_failed_and_conflicting_events_can_be_queried_by_hand(tmp_path):
     await book.close()
 
     with closing(sqlite3.connect(tmp_path / "book.db")) as hand:
-        assert hand.execute("SELECT tenant, sequence, event_id, reason, body FROM failed_events").fetchall() == [failed]
+        columns = "tenant, sequence, event_id, reason, body, type, time_us, stamp"
+        assert hand.execute(f"SELECT {columns} FROM failed_events").fetchall() == [failed]
         assert hand.execute("SELECT tenant, sequence, event_id, body FROM conflicts").fetchall() == conflicts
 
 

@@ -75,3 +75,12 @@ def test_a_type_that_nothing_listens_to_is_an_error_that_names_the_nearest(cli: 
     ran = cli("check", programs / "writers.toml", "--code", "comment.creatd")
     assert ran.code == 2
     assert "did you mean 'comment.created'?" in ran.err
+
+
+def test_what_can_be_taken_back_is_said(cli: Cli) -> None:
+    rules = '[metrics.a]\n[[rules]]\non = "x"\ngive = { to = "actor", metric = "a" }\n'
+    Path("a.toml").write_text(rules + '[retract]\ntypes = ["x"]\ndays = 7\n')
+    assert "Can be taken back\n  x  (for 7 days)\n" in cli("check", "a.toml").out
+    assert cli("check", "a.toml", "--json").document["retractable"] == ["x"]
+    Path("b.toml").write_text(rules)
+    assert "taken back" not in cli("check", "b.toml").out

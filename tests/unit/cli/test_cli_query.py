@@ -137,6 +137,7 @@ def test_csv_and_json_at_once_is_an_error(cli: Cli, data: Path) -> None:
         (["board", "bets"], "Did you mean 'best'?"),
         (["tally", "point"], "Did you mean 'points'?"),
         (["board", "best", "--period", "season:1"], "is not a period"),
+        (["board", "best", "--period", "wek"], "Did you mean 'week'?"),
         (["user", "ada", "--tenant", "defalt"], "Did you mean 'default'?"),
     ],
 )
@@ -170,7 +171,6 @@ def test_looking_closes_no_period_and_changes_no_byte_of_the_log(cli: Cli, data:
     assert (data / "log.db").read_bytes() == content
 
 
-def test_everybody_needs_a_directory_and_a_url_must_be_one(cli: Cli) -> None:
-    assert "add --subject" in cli("query", "tally", "points", "--url", "http://127.0.0.1:9").err
+def test_a_url_must_be_one_and_somebody_must_answer(cli: Cli) -> None:
     assert "is the address of a server" in cli("query", "user", "ada", "--url", "localhost:8080").err
     assert "No server answers at http://127.0.0.1:9" in cli("query", "user", "a", "--url", "http://127.0.0.1:9").err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import sys
 from decimal import Decimal
 from fractions import Fraction
 
@@ -99,3 +100,16 @@ def test_a_member_of_what_is_no_object_is_missing() -> None:
     assert arithmetic.member({"a": 1}, "b") is None
     assert arithmetic.member("text", "a") is None
     assert arithmetic.member(None, "a") is None
+
+
+def test_what_a_long_number_finds_does_not_depend_on_the_process() -> None:
+    before = sys.get_int_max_str_digits()
+    try:
+        for digits_max in (640, 0):
+            sys.set_int_max_str_digits(digits_max)
+            for number in (10**60, -(10**700), Decimal("1e900")):
+                with pytest.raises(Failure, match="more than 60 digits"):
+                    arithmetic.look_up({}, number)
+            assert arithmetic.look_up({"9" * 60: 1}, 10**60 - 1) == 1
+    finally:
+        sys.set_int_max_str_digits(before)

@@ -24,7 +24,7 @@ class Rules:
 
     def __init__(self, text: str) -> None:
         self.tables: dict[TableKey, Table] = {}
-        self._seen: set[bytes] = set()
+        self._seen: dict[bytes, bool] = {}
         self._number = 0
         self.use(text)
 
@@ -39,15 +39,13 @@ class Rules:
             type,
             moment=moment,
             open=self._open,
-            remembers=Remembers(self._seen.__contains__, self._seen.__contains__),
+            remembers=Remembers(self._seen, {}, lambda key: False, lambda key: False),
         )
         body = msgspec.json.encode({"type": type, "id": f"e{self._number}", **fields})
-        marks: list[tuple[bytes, bool]] = []
         try:
-            decide(self.decider.decoder.decode(body), self._number, START_US + day * DAY_US, stamp, marks)
+            decide(self.decider.decoder.decode(body), self._number, START_US + day * DAY_US, stamp)
         except FAULTS:
             return False
-        self._seen.update(key for key, _ in marks)
         return True
 
     def change(self, metric: str, subject: str, value: Any, mode: Any = "add") -> bool:

@@ -91,3 +91,56 @@ def test_an_attribute_that_a_rule_sets_does_not_make_its_plain_sums_follow_order
 def test_a_board_over_a_metric_that_follows_order_is_not_order_free() -> None:
     (board,) = judged(rule('once = ["actor"]') + '[boards.a]\nmetric = "points"\nties = "id"\n').boards
     assert board.reasons == ("'points' follows order: rule 'r'",)
+
+
+def test_a_fraction_is_not_order_free_where_periods_are_kept() -> None:
+    """What is carried of it becomes a whole one in the period of whichever event comes later."""
+    daily = "points = { periods = ['day'] }"
+    for amount in ('"0.5"', '"value"', '"1 if value > 2 else 0.5"', '"value * 2"'):
+        give = f'{{ to = "actor", metric = "points", amount = {amount} }}'
+        assert reasons(rule("", give), daily) == (
+            "fractions of 'points' are carried: in which period a whole one counts follows order",
+        )
+        assert reasons(rule("", give)) == ()
+    for amount in ("2", "-3", '"round(value)"', '"floor(value / 2)"', '"2.0 if value > 2 else 1"'):
+        assert reasons(rule("", f'{{ to = "actor", metric = "points", amount = {amount} }}'), daily) == ()
+    scaled = "points = { periods = ['day'], scale = 2 }"
+    assert reasons(rule("", '{ to = "actor", metric = "points", amount = "0.25" }'), scaled) == ()
+
+
+def test_what_shares_its_events_with_what_may_fail_is_not_order_free() -> None:
+    """An amount computed from an attribute fails while nobody has set it, and then the event does nothing at all."""
+    weigh = '[[rules]]\nname = "w"\non = "e"\ngive = { to = "actor", metric = "likes", amount = "actor.weight * 2" }\n'
+    set_ = '[[rules]]\nname = "s"\non = "f"\nset = { on = "actor", attribute = "weight", value = "data.w" }\n'
+    assert reasons(rule("") + weigh + set_) == (
+        "the rule 'w' may fail by what came before, and then the whole event is parked",
+    )
+    assert reasons(rule("") + weigh.replace('on = "e"', 'on = "g"') + set_) == ()
+
+
+def badge(lines: str, *, amount: str = "1", more: str = "") -> tuple[str, ...]:
+    parts = rule("", f'{{ to = "actor", metric = "points", amount = {amount} }}') + more
+    return judged(f"{parts}[badges.b]\n{lines}\n").badges[0].reasons
+
+
+def test_a_badge_for_at_least_so_much_of_what_only_grows_is_order_free() -> None:
+    assert badge('levels = { a = "points >= 3", b = "points > 5 and 9 <= points" }') == ()
+    assert badge('when = "day.points >= 3"\ndays = 2') == ()
+    assert badge('when = "points >= 3 and points < 9"\nrevocable = true', amount='"value"') == ()
+
+
+def test_a_badge_is_not_order_free_when_it_may_be_earned_in_between() -> None:
+    falls = ("'points' may fall: who had enough in between keeps it",)
+    assert badge('when = "points >= 3"', amount="-1") == falls
+    assert badge('when = "points >= 3"', amount='"value"') == falls
+    assert badge('when = "points == 3"') == ("its condition may hold in between and then no more",)
+    assert badge('when = "points <= 3"') == ("its condition may hold in between and then no more",)
+    assert badge('when = "day.points >= 3 and points >= 9"') == (
+        "its condition reads all and day at once: one is looked at when another changes",
+    )
+    assert badge('when = "points >= 3"\ndays = 2') == ("days: on which of them the condition held follows order",)
+    assert badge('when = "day.points >= 3"\nrevocable = true') == (
+        "revocable: each event looks at the periods of its own time",
+    )
+    capped = rule('cap = "c"').replace('"r"', '"q"') + '[caps.c]\nmetric = "points"\nlimit = 1\nper = "day"\n'
+    assert badge('when = "points >= 3"', more=capped) == ("'points' follows order: rule 'q'",)

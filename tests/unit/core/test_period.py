@@ -384,10 +384,16 @@ class TestRanges:
 class TestParsing:
     @pytest.mark.parametrize("text", ["", "2026-1", "2026-W1", "week", "20261121", "all ", "２０２６", "x:y", "2026\n"])
     def test_what_is_no_period_is_refused_with_the_forms_there_are(self, text: str) -> None:
-        with pytest.raises(Rejected, match="2026-W47") as caught:
+        with pytest.raises(NotFound, match="2026-W47") as caught:
             Calendar("Europe/Paris").parse(text)
-        assert not isinstance(caught.value, NotFound)
         assert caught.value.field == "period"
+
+    def test_a_misspelt_kind_is_told_the_nearest(self) -> None:
+        spring = NamedRange("spring", date(2026, 3, 1), date(2026, 6, 1))
+        for text, nearest in (("wek", "week"), ("saeson", "season"), ("fortnight", None)):
+            with pytest.raises(NotFound) as caught:
+                Calendar("UTC", {"season": [spring]}).parse(text)
+            assert caught.value.nearest == nearest
 
     @pytest.mark.parametrize(
         "text",

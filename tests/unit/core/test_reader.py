@@ -265,3 +265,19 @@ def test_any_text_is_refused_with_its_lines_or_can_be_compiled(text: str) -> Non
     except ProgramError as refused:
         problems = refused.problems
     assert all(1 <= problem.line <= text.count("\n") + 1 for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[rules]]\non = 'x'\ngive = [" + "{ to = 'actor', metric = 'points' }," * 2_001 + "]",
+        "[[rules]]\non = 'x'\ngive = ["
+        + "".join(f"{{ to = 'data.f{number}', metric = 'points' }}," for number in range(50))
+        + "]\n"
+        + "".join(f"[badges.b{number}]\nwhen = 'points > {number}'\n" for number in range(50)),
+    ],
+    ids=["gives", "badges of many"],
+)
+def test_what_one_event_may_change_is_bounded(text: str) -> None:
+    with pytest.raises(ProgramError, match=r"program:2: an event 'x' may change 2,\d+ values, at most 2,000"):
+        read(f"[metrics.points]\n{text}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -248,3 +249,25 @@ async def test_progress_that_cannot_be_noted_ends_the_import(tmp_path: Path) -> 
         await accrue.parts.acceptor.batch(Batch(DEFAULT_TENANT, squatter, [clock.now_us()], {}))
         with pytest.raises(Conflict):
             await imported(accrue, clock, scored(3))
+
+
+@pytest.mark.parametrize("batch_events", [1, 3, 100])
+async def test_a_conflict_is_kept_wherever_in_the_file_it_stands(tmp_path: Path, batch_events: int) -> None:
+    clock = ManualClock()
+    lines = [
+        b'{"id": "a", "type": "scored", "actor": "ada", "data": {"n": 1}}',
+        b'{"id": "a", "type": "scored", "actor": "ada", "data": {"n": 2}}',
+        b'{"id": "b", "type": "scored", "actor": "ada", "data": {"n": 10}}',
+        b'{"id": "a", "type": "scored", "actor": "ada", "data": {"n": 3}}',
+    ]
+    async with engine(tmp_path, clock) as accrue:
+        summary = await imported(accrue, clock, b"\n".join(lines), batch_events=batch_events)
+        await accrue.settle()
+
+        assert (summary.accepted, summary.conflicting) == (2, 2)
+        assert await points(accrue) == 11
+        with closing(sqlite3.connect(tmp_path / "data" / "book.db")) as book:
+            kept = [body for (body,) in book.execute("SELECT body FROM conflicts ORDER BY sequence")]
+        assert kept == [lines[1].decode(), lines[3].decode()]
+        again = await imported(accrue, clock, b"\n".join(lines), batch_events=batch_events)
+        assert (again.repeated, again.conflicting, again.imported_before_us > 0) == (4, 0, True)

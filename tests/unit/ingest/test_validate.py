@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accrue.core.event import Event, Stamp
+from accrue.core.event import BODY_SIZE_BYTES_MAX, Event, Stamp
 from accrue.errors import Rejected, TooLarge
 from accrue.ingest.checked import (
     AHEAD_US_MAX,
-    BODY_SIZE_BYTES_MAX,
     EPOCH,
     EVENTS_PER_REQUEST_MAX,
     MICROSECOND,

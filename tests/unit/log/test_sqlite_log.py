@@ -14,7 +14,7 @@ import pytest
 
 from accrue.connect import sqlite as connect
 from accrue.connect.sqlite import SqliteThread
-from accrue.errors import Corrupt, Misconfigured, Unavailable
+from accrue.errors import Corrupt, Full, Misconfigured, Unavailable
 from accrue.log import sqlite as module
 from accrue.log.sqlite import SqliteLog
 from accrue.log.sqlite_file import APPLICATION_ID, FORMAT
@@ -257,6 +257,41 @@ async def test_a_disk_on_which_nothing_can_be_known_closes_the_log(path: Path, l
     assert await again.read(0, after=0, size_bytes_max=ROOM) == [(1, b"before")]
     assert await again.append(0, b"after") == 2
     await again.close()
+
+
+async def test_a_reader_that_comes_by_while_a_full_disk_is_looked_into_does_not_close_the_log(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows nothing of the failed append, and would commit a change to find out: on a disk that is full."""
+    await log.append(0, b"before")
+    readers: list[asyncio.Task[int]] = []
+    real_run = SqliteThread.run
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    async def run_on_a_full_disk(self: SqliteThread, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        def in_vain(connection: sqlite3.Connection) -> Result:
+            changes = connection.total_changes
+            connection.execute("BEGIN")
+            result = work(connection)
+            if connection.total_changes != changes:
+                raise full
+            connection.execute("COMMIT")
+            return result
+
+        try:
+            return await real_run(self, in_vain)
+        finally:
+            if not readers:  # comes by when the append has failed, and what became of it is not known yet
+                readers.append(asyncio.ensure_future(log.end(0)))
+
+    monkeypatch.setattr(SqliteThread, "run", run_on_a_full_disk)
+    with pytest.raises(Full):
+        await log.append(0, b"no room")
+    monkeypatch.undo()
+
+    assert await readers[0] == 1
+    assert await log.append(0, b"after") == 2
 
 
 async def test_a_record_that_was_stored_although_an_error_came_is_acknowledged(

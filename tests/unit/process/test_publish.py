@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,63 @@ async def test_a_publication_that_failed_is_made_good_and_the_worker_goes_on(
 
     assert not failures
     assert await ensured(partition) == [(1, "cat", (9, 0)), (2, "ann", (5, 0)), (2, "bob", (5, 0))]
+
+
+async def test_a_board_made_whole_while_the_fold_settles_and_forgets_is_right_when_it_rests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given slices of one row, so that everything happens in between; then no change is missing and none is old."""
+    monkeypatch.setattr("accrue.process.close.SLICE_ROWS", 1)
+    scores: dict[str, int] = {}
+    async with Partition(tmp_path, entries_in_memory_max=1) as partition:
+        await partition.feed([rules(RULES, "first")])
+        for number in range(120):
+            who, value = f"user {number * 7 % 17}", number % 5
+            scores[who] = scores.get(who, 0) + value
+            await partition.feed([one(f"e{number}", actor=who, value=value)])
+            if number % 10 == 4:
+                await partition.caught_up()
+                board = partition.live.program(TENANT).boards["best"]
+                await partition.worker.publisher.drop(KEY)
+                making = asyncio.create_task(partition.live.ensure_board(TENANT, board, "all"))
+                settling = asyncio.create_task(partition.settle())
+                for turn in range(number % 7):
+                    who = f"user {turn}"
+                    scores[who] = scores.get(who, 0) + 1
+                    await partition.feed([one(f"m{number}.{turn}", actor=who)])
+                    await asyncio.sleep(0)
+                await asyncio.gather(making, settling)
+        await partition.caught_up()
+        found = [(subject, values[0]) for _, subject, values in await shown(partition)]
+        assert dict(found) == scores
+        await partition.settle()
+        await partition.restart()
+        assert [(subject, values[0]) for _, subject, values in await ensured(partition)] == found
+
+
+async def test_what_is_settled_while_the_book_is_read_for_a_board_is_not_missed(partition: Partition) -> None:
+    await partition.worker.settle()
+    await partition.feed([one("3", actor="ann", value=1)])
+    await partition.caught_up()
+    state, begun, go_on = partition.worker.world.tenants[TENANT], asyncio.Event(), asyncio.Event()
+
+    async def held_up() -> None:
+        begun.set()
+        await go_on.wait()
+
+    partition.book.while_settling = held_up
+    settling = asyncio.create_task(partition.worker.settle())
+    await begun.wait()
+    tallies = partition.book.tallies
+
+    async def late(tenant: str, metric: str, period: str) -> AsyncIterator[list[TallyRow]]:
+        read = [rows async for rows in tallies(tenant, metric, period)]
+        go_on.set()
+        await partition.until(lambda: state.settlements == 2)
+        for rows in read:
+            yield rows
+
+    partition.book.tallies = late
+    await partition.worker.publisher.drop(KEY)
+    assert await ensured(partition) == [(1, "ann", (6, 0)), (2, "bob", (5, 0))]
+    await settling

@@ -20,7 +20,7 @@ DAY = TableKey("tally", "points", TODAY)
 
 
 def state(*partial: str) -> TenantState:
-    never = Remembers(lately=lambda key: False, ever=lambda key: False)
+    never = Remembers({}, {}, lately=lambda key: False, ever=lambda key: False)
     return TenantState("t", PROGRAM, partial=partial, remembers=never)
 
 
@@ -157,7 +157,7 @@ def test_after_evicting_functions_are_bound_to_the_tables_that_stay() -> None:
     function = held.function("a", MOMENT)
     assert function is not None
     assert function is not first
-    function(held.decider.event(type="a", id="1", actor="ann"), 1, NOON_US, None, [])
+    function(held.decider.event(type="a", id="1", actor="ann"), 1, NOON_US, None)
     assert held.tables[ALL] == {"ann": 1}
 
 

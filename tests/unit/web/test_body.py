@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from accrue.core.event import BODY_SIZE_BYTES_MAX
 from accrue.errors import TooLarge
-from accrue.web.body import BODY_SIZE_BYTES_MAX, Message, read_body
+from accrue.web.body import Message, read_body
 from accrue.web.problems import WrongMediaType
 
 PIECE = b" " * (BODY_SIZE_BYTES_MAX // 4)

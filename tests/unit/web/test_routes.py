@@ -139,6 +139,59 @@ async def test_a_board_is_read_in_pages_of_one_snapshot(client: httpx.AsyncClien
     assert (first["epoch"], first["members"]) == (second["epoch"], 5)
 
 
+async def test_a_large_board_read_after_a_position_shows_it_and_its_age_is_stated_otherwise(
+    accrue: Accrue, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accrue.parts.boards, "_small_members_max", 0)  # every board is a large one
+    await sent(client, comment("c1", "ada"), comment("c2", "bob"))
+    first = (await client.get("/v1/boards/writers?limit=1")).json()
+    position = await sent(client, comment("c3", "cat"))
+
+    stale = (await client.get("/v1/boards/writers")).json()
+    near = await client.get(f"/v1/boards/writers/around/cat?after={position}")
+    ranks = await client.post(f"/v1/boards/writers/ranks?after={position}", json={"subjects": ["cat"]})
+    fresh = (await client.get(f"/v1/boards/writers?after={position}")).json()
+    gone = await client.get(f"/v1/boards/writers?after={position}&cursor={first['cursor']}")
+
+    assert (stale["members"], stale["epoch"]) == (2, first["epoch"])
+    assert (near.status_code, ranks.json()["missing"], fresh["members"]) == (200, [], 3)
+    assert (gone.status_code, gone.json()["field"]) == (410, "cursor")
+    page = await client.get(f"/v1/boards/writers?limit=1&cursor={first['cursor']}")
+    assert [row["subject"] for row in page.json()["rows"]] == ["bob"]
+
+
+async def test_the_library_shows_what_it_was_asked_to_wait_for_on_large_boards_too(
+    accrue: Accrue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accrue.parts.boards, "_small_members_max", 0)
+    board = accrue.board("writers")
+    for number, who in enumerate(("ada", "bob", "cat")):
+        tracked = await accrue.track("comment.created", actor=who, object="p", wait="applied")
+        assert (await board.around(who)).members == number + 1
+        assert [rank.subject for rank in (await board.ranks([who])).ranks] == [who]
+        assert (await board.top(after=tracked.position)).members == (await board.top()).members == number + 1
+
+
+async def test_a_closed_period_is_answered_with_what_late_events_changed(
+    accrue: Accrue, client: httpx.AsyncClient
+) -> None:
+    await sent(client, comment("c1", "ada"), comment("c2", "ada"), comment("c3", "bob"))
+    day = (await client.get("/v1/boards/writers?period=day")).json()["period"]
+    await accrue.outcomes(await accrue.parts.acceptor.close_period("default", day))
+    position = await sent(client, comment("c4", "cat"), comment("c5", "bob"))
+
+    page = (await client.get(f"/v1/boards/writers?period={day}&limit=1&style=dense&after={position}")).json()
+    near = (await client.get(f"/v1/boards/writers/around/bob?period={day}")).json()
+    ranks = (await client.post(f"/v1/boards/writers/ranks?period={day}", json={"subjects": ["cat", "bob"]})).json()
+
+    bob = {"subject": "bob", "rank": 2, "final": [5], "corrected": [10]}
+    cat = {"subject": "cat", "rank": None, "final": None, "corrected": [5]}
+    assert page["rows"] == [{"rank": 1, "subject": "ada", "values": [10]}]
+    assert (page["final"], page["corrections"]) == (True, [bob, cat])
+    assert (near["final"], near["corrections"]) == (True, [bob])
+    assert (ranks["final"], ranks["missing"], ranks["corrections"]) == (True, ["cat"], [bob, cat])
+
+
 async def test_a_cursor_that_nobody_handed_out_is_refused(client: httpx.AsyncClient) -> None:
     await sent(client, comment("c1"))
 
@@ -324,6 +377,16 @@ async def test_the_document_describes_every_route_and_all_its_references_lead_so
         "get /v1/users/{id}",
         "get /v1/objects/{id}",
         "get /v1/tallies/{metric}/{subject}",
+        "get /v1/tallies/{metric}",
+        "get /v1/awards",
+        "get /v1/failed",
+        "get /v1/failed/{sequence}",
+        "post /v1/failed/replay",
+        "post /v1/failed/drop",
+        "get /v1/conflicts",
+        "get /v1/conflicts/{sequence}",
+        "get /v1/programs",
+        "get /v1/programs/{version}",
         "get /v1/admin/program",
         "put /v1/admin/program",
         "get /healthz",

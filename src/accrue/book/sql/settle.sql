@@ -62,14 +62,26 @@ WHERE destination = 'attributes'
 ORDER BY 1, 4, 2, 3
 ON CONFLICT (tenant, subject, kind, attribute) DO UPDATE SET value = excluded.value
 
+-- name: write_applied
+INSERT INTO applied_events (partition, tenant, event_id, state, until_us, effects)
+SELECT :partition, value->>0, value->>1, value->>2, value->>3, value->>4
+FROM temp.chunks, json_each(chunks.body)
+WHERE destination = 'applied'
+ORDER BY 2, 3
+ON CONFLICT (tenant, event_id) DO UPDATE SET
+  partition = excluded.partition, state = excluded.state, until_us = excluded.until_us, effects = excluded.effects
+
+-- name: delete_expired_applied
+DELETE FROM applied_events WHERE partition = :partition AND until_us <= :log_time_us
+
 -- name: write_programs
-INSERT INTO programs (partition, tenant, version, sequence, text, tzdata, semantics)
-SELECT :partition, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5
+INSERT INTO programs (partition, tenant, version, sequence, text, tzdata, semantics, time_us, source)
+SELECT :partition, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7
 FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'programs'
 ON CONFLICT (tenant, version) DO UPDATE SET
   partition = excluded.partition, sequence = excluded.sequence, text = excluded.text,
-  tzdata = excluded.tzdata, semantics = excluded.semantics
+  tzdata = excluded.tzdata, semantics = excluded.semantics, time_us = excluded.time_us, source = excluded.source
 
 -- name: write_periods
 -- When a period was first seen stays, and it closes once. A row that would not change is not written.
@@ -82,21 +94,36 @@ ON CONFLICT (tenant, period) DO UPDATE SET closed = excluded.closed
 WHERE periods.closed = 0 AND excluded.closed <> 0
 
 -- name: write_results
-INSERT INTO board_results (tenant, board, period, place, rank, subject, scores)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6
+INSERT INTO board_results (tenant, board, period, place, rank, subject, scores, dense)
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7
 FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'results'
 ORDER BY 1, 2, 3, 4
 ON CONFLICT (tenant, board, period, place) DO UPDATE SET
-  rank = excluded.rank, subject = excluded.subject, scores = excluded.scores
+  rank = excluded.rank, subject = excluded.subject, scores = excluded.scores, dense = excluded.dense
+
+-- name: write_late
+INSERT INTO late_tallies (tenant, period, metric, subject, reached)
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4
+FROM temp.chunks, json_each(chunks.body)
+WHERE destination = 'late'
+ORDER BY 1, 2, 3, 4
+ON CONFLICT (tenant, period, metric, subject) DO UPDATE SET reached = excluded.reached
 
 -- name: write_failed
-INSERT INTO failed_events (tenant, sequence, event_id, reason, body)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4
+INSERT INTO failed_events (tenant, sequence, event_id, reason, body, type, time_us, stamp)
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7
 FROM temp.chunks, json_each(chunks.body)
 WHERE destination = 'failed'
 ON CONFLICT (tenant, sequence) DO UPDATE SET
-  event_id = excluded.event_id, reason = excluded.reason, body = excluded.body
+  event_id = excluded.event_id, reason = excluded.reason, body = excluded.body,
+  type = excluded.type, time_us = excluded.time_us, stamp = excluded.stamp
+
+-- name: delete_failed
+-- What was replayed or dropped: neither changes what happened, it only ends the waiting.
+DELETE FROM failed_events WHERE (tenant, sequence) IN (
+  SELECT value->>0, value->>1 FROM temp.chunks, json_each(chunks.body) WHERE destination = 'failed_gone'
+)
 
 -- name: write_conflicts
 INSERT INTO conflicts (tenant, sequence, event_id, body)

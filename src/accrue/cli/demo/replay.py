@@ -21,8 +21,8 @@ from accrue.cli.demo.lanes import EVENTS_PATH
 from accrue.cli.demo.messages import Progress, Verdict
 from accrue.cli.demo.receipts import received
 from accrue.clock import Clock
+from accrue.core.event import BODY_SIZE_BYTES_MAX
 from accrue.errors import Misconfigured, Unavailable
-from accrue.ingest.checked import BODY_SIZE_BYTES_MAX
 
 BATCH_EVENTS = 500
 

@@ -1,6 +1,6 @@
 """From the TOML of a rules file to a `Program`. Every problem is found, each with its line and the nearest word.
 
-`plain` reads TOML, `parts` what sections have in common, `sections` each section and the whole.
+`plain` reads TOML, `parts` what sections have in common, `sections` each section and the whole; `work` bounds it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from decimal import Decimal, InvalidOperation
 
 from accrue.core.program import TEXT_SIZE_BYTES_MAX, Problem, Program, ProgramError
 from accrue.core.reader.sections import Sections
+from accrue.core.reader.work import too_much
 
 __all__ = ["read"]
 
 
 def read(text: str, *, file: str = "program") -> Program:
     """The program that `text` says. Raises `ProgramError` with every problem."""
-    if len(text.encode()) > TEXT_SIZE_BYTES_MAX:
+    try:
+        size_bytes = len(text.encode())
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise ProgramError([Problem(line, "half of a surrogate pair is no character")], file=file) from None
+    if size_bytes > TEXT_SIZE_BYTES_MAX:
         raise ProgramError([Problem(1, f"a program has at most {TEXT_SIZE_BYTES_MAX} bytes")], file=file)
     try:
         document = tomllib.loads(text, parse_float=Decimal)
@@ -27,6 +33,9 @@ def read(text: str, *, file: str = "program") -> Program:
     program = reader.program()
     if reader.problems or program is None:
         raise ProgramError(reader.problems, file=file)
+    problems = list(too_much(program))
+    if problems:
+        raise ProgramError(problems, file=file)
     return program
 
 

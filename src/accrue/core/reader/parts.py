@@ -8,7 +8,7 @@ from typing import Any
 
 from accrue.core import expression
 from accrue.core.arithmetic import CONTEXT
-from accrue.core.event import MAGNITUDE_MAX
+from accrue.core.event import MAGNITUDE_MAX, TYPE_CHARACTERS_MAX
 from accrue.core.expression import Expression, ExpressionError, Path, nearest
 from accrue.core.meaning import ROLES, Meaning, Names, TallyOf
 from accrue.core.reader.plain import Plain
@@ -43,7 +43,7 @@ class Parts(Plain):
     def _types(self, table: dict[str, Any]) -> tuple[str, ...]:
         on = table.get("on")
         types = [on] if isinstance(on, str) else on
-        if not isinstance(types, list) or not types or not all(isinstance(t, str) and 0 < len(t) <= 64 for t in types):
+        if not isinstance(types, list) or not types or not all(map(_is_type, types)):
             self._problem('on names the event type or types: on = "comment.created"', "on")
             return ()
         if any(type.startswith("accrue.") for type in types):
@@ -118,6 +118,11 @@ class Parts(Plain):
             self._problem(str(error), key)
             return None
         return checked
+
+
+def _is_type(word: object) -> bool:
+    """Whether an event may have this type."""
+    return isinstance(word, str) and 0 < len(word) <= TYPE_CHARACTERS_MAX and "\0" not in word
 
 
 def is_in_bounds(value: int | Decimal) -> bool:

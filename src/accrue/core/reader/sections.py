@@ -14,19 +14,19 @@ from typing import Any
 
 from accrue.core import period
 from accrue.core.event import MAGNITUDE_MAX
-from accrue.core.expression import Expression, nearest
+from accrue.core.expression import CONSTANTS, Expression, nearest
 from accrue.core.meaning import Names, TallyOf
 from accrue.core.program import Program
 from accrue.core.reader.parts import Parts, is_in_bounds
 from accrue.core.reader.plain import NAME_CHARACTERS_MAX, dicts, is_printable, rows_of
-from accrue.core.rule import Badge, Board, Cap, Give, Kind, Metric, OrderKey, Rule, SetAttribute, Streak
+from accrue.core.rule import Badge, Board, Cap, Give, Kind, Metric, OrderKey, Retract, Rule, SetAttribute, Streak
 from accrue.errors import Misconfigured
 
 SCALE_MAX = 9
 CURRENCY_SCALE = 6
 RULES_MAX = 1_000
 
-SECTIONS = ("tenant", "ranges", "lookups", "metrics", "rules", "caps", "boards", "badges", "streaks")
+SECTIONS = ("tenant", "ranges", "lookups", "metrics", "rules", "caps", "boards", "badges", "streaks", "retract")
 TENANT_KEYS = ("timezone",)
 METRIC_KEYS = ("scale", "initial", "min", "currency", "of", "periods")
 RULE_KEYS = ("name", "on", "when", "once", "give", "set", "cap")
@@ -36,6 +36,8 @@ CAP_KEYS = ("metric", "limit", "per")
 BOARD_KEYS = ("metric", "order", "periods", "ties", "keep")
 BADGE_KEYS = ("subject", "when", "levels", "once", "days", "revocable")
 STREAK_KEYS = ("on", "every", "to", "when", "breaks_when")
+RETRACT_KEYS = ("types", "days")
+RETRACT_DAYS_MAX = 3_650
 
 
 class Sections(Parts):
@@ -68,6 +70,7 @@ class Sections(Parts):
         streaks = dict(self._streaks())
         badges = dict(self._badges())
         metrics = dict(self._metrics())
+        retract = self._retract(rules, streaks)
         if self.problems:
             return None
         return Program(
@@ -82,6 +85,7 @@ class Sections(Parts):
             streaks=streaks,
             tables=tables,
             names=self._names,
+            retract=retract,
         )
 
     def _ranges(self) -> dict[str, list[period.NamedRange]]:
@@ -313,7 +317,8 @@ class Sections(Parts):
                 if checked is not None:
                     if not any(
                         isinstance(self._names.in_badge(path, kind), TallyOf) or path[0] in ("streak", "longest")
-                        for path in checked.paths
+                        for path in sorted(checked.paths)
+                        if path[0] not in CONSTANTS
                     ):
                         self._problem("a badge's condition reads at least one metric or streak", key)
                     levels[level] = checked
@@ -327,6 +332,27 @@ class Sections(Parts):
                 self._problem("a badge for any object or for days cannot be revocable", "revocable")
             if levels:
                 yield name, Badge(name, kind, levels, once, days, bool(revocable))  # type: ignore[arg-type]  # checked
+
+    def _retract(self, rules: Iterable[Rule], streaks: Mapping[str, Streak]) -> Retract:
+        """Which events can be taken back. Not those that move a streak of events: it has forgotten what came before."""
+        table = self._table("retract")
+        self._at = ("retract",)
+        self._known(table, RETRACT_KEYS, "key")
+        listened = {type for rule in rules for type in rule.on}.union(*(streak.on for streak in streaks.values()))
+        types = self._words(table, "types", [], tuple(sorted(listened)), "type that anything here listens to")
+        for streak in streaks.values():
+            for name in sorted({*types} & {*streak.on} if streak.every == "event" else ()):
+                self._problem(
+                    f"{name!r} moves the streak {streak.name!r} of events, which cannot be taken back", "types"
+                )
+        for rule in rules:
+            if {*types} & {*rule.on} and any(give.mode != "add" for give in rule.gives):
+                self._problem(f"the rule {rule.name!r} replaces a tally, which cannot be taken back", "types")
+        days = table.get("days", Retract().days)
+        if type(days) is not int or not 1 <= days <= RETRACT_DAYS_MAX:
+            self._problem(f"days is a whole number from 1 to {RETRACT_DAYS_MAX}", "days")
+            days = Retract().days
+        return Retract(frozenset(types), days)
 
     def _metrics(self) -> Iterable[tuple[str, Metric]]:
         for name, table in self._tables_of("metrics", METRIC_KEYS):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accrue.boards.arrange import PREFIX_SIZE_BYTES_MAX, TEXT_SORT_MEMBERS_MAX, arranged
+from accrue.core.arrange import PREFIX_SIZE_BYTES_MAX, TEXT_SORT_MEMBERS_MAX, arranged
 from accrue.core.event import MAGNITUDE_MAX
 from accrue.core.ranking import Order, Row, Ties, sort_key
 

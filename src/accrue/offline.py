@@ -1,0 +1,205 @@
+"""What is done to a data directory as a whole, without an engine on it: verify, export, try out rules, replay.
+
+All but a replay only read, at one moment of the book, and so may be done beside a running server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
+
+from msgspec import Struct
+
+from accrue import ids, wiring
+from accrue.book.base import Checkpoint
+from accrue.book.snapshot import Snapshot
+from accrue.clock import Clock
+from accrue.config import DEFAULT_DATA_DIR, Config
+from accrue.connect.data_dir import locked
+from accrue.core.period import tzdata_version
+from accrue.core.program import Program
+from accrue.core.reader import read
+from accrue.errors import Corrupt, Misconfigured, NotFound
+from accrue.log.base import Position
+from accrue.log.sqlite_look import Ends
+from accrue.process.instead import Instead
+from accrue.process.replay.export import Some, Wanted, exported
+from accrue.process.replay.rebuild import Order, Rebuilding, rebuild
+from accrue.process.replay.refold import Refold
+from accrue.process.replay.report import OnStep, Report
+from accrue.process.replay.verify import compare_books, verify
+from accrue.process.replay.whatif import Effect, effect, try_out
+
+
+class Replayed(Struct, frozen=True, kw_only=True):
+    """What a replay did. `report` compares the old book with the new one; None when another program was applied or an
+    earlier replay was finished. `effect` says what a program changed. `kept` is where the old book is now."""
+
+    position: Position
+    report: Report | None
+    effect: Effect | None
+    kept: Path
+
+
+async def verify_directory(config: Config, clock: Clock, *, folder: Path | None, on_step: OnStep) -> Report:
+    """Compare the book of a data directory with a fresh fold of its archive; the fold's book goes into `folder`.
+
+    Raises `Misconfigured` when there is nothing to verify. Changes nothing.
+    """
+    data_dir = existing(config)
+    before = await wiring.log_ends(data_dir)
+    async with seen(data_dir) as (snapshot, checkpoint):
+        after = await wiring.log_ends(data_dir)
+        with _temporary(folder) as place:
+            shop = wiring.workshop(config, clock, Path(place))
+            report = await verify(snapshot, checkpoint, shop, on_step=on_step)
+    report.unsettled = max(after.last - checkpoint.position, 0)
+    report.faults += _log_faults(before, after, checkpoint)
+    return report
+
+
+async def try_program(
+    config: Config, clock: Clock, *, tenant: str, text: str, folder: Path | None, on_step: OnStep
+) -> Effect:
+    """What would change if all of a tenant's events had been folded by this program. Changes nothing.
+
+    Raises `ProgramError`, `NotFound` for a tenant that has no program, and `Corrupt` when the archive is not whole.
+    """
+    order = _order(tenant, text)
+    async with seen(existing(config)) as (snapshot, checkpoint):
+        old = await _program_of(snapshot, tenant)
+        with _temporary(folder) as place:
+            shop = wiring.workshop(config, clock, Path(place))
+            return await try_out(snapshot, checkpoint, shop, order, old, on_step=on_step)
+
+
+async def replay(config: Config, clock: Clock, *, tenant: str, text: str | None, on_step: OnStep) -> Replayed:
+    """Rebuild the book from the archive and put it in the place of the one there is, which is kept.
+
+    With `text`, a program, all events of the tenant up to now are folded by that, and a record in the log says so.
+    Nobody may have the data directory. Raises what `try_program` raises, and `InUse`.
+    """
+    data_dir = existing(config)
+    order = None if text is None else _order(tenant, text)
+    with locked(data_dir), wiring.nothing_left_over(data_dir):
+        async with AsyncExitStack() as stack:
+            log = await wiring.open_log(config, data_dir)
+            stack.push_async_callback(log.close)
+            new = await wiring.open_new_book(data_dir)
+            stack.push_async_callback(new.close)
+            snapshot, checkpoint = await stack.enter_async_context(seen(data_dir))
+            old = await _program_of(snapshot, tenant) if order else None
+            ends = Ends(log.identity, 0, await log.end(wiring.PARTITION))
+            for fault in _log_faults(ends, ends, checkpoint):
+                raise Corrupt(fault)
+            shop = wiring.workshop(config, clock, stack.enter_context(_aside(data_dir)))
+            task = Rebuilding(found=snapshot, checkpoint=checkpoint, log=log, new=new, shop=shop)
+            comparing = _Comparing(data_dir, task, order, old, on_step)
+            position = await rebuild(task, order, compare=comparing.compare, on_step=on_step)
+        kept = wiring.swap_books(data_dir, checkpoint)
+    return Replayed(position=position, report=comparing.report, effect=comparing.effect, kept=kept)
+
+
+class _Comparing:
+    """What a rebuild has to say of the old book and the new one."""
+
+    def __init__(
+        self, data_dir: Path, task: Rebuilding, order: Order | None, old: Program | None, on_step: OnStep
+    ) -> None:
+        self.report: Report | None = None
+        self.effect: Effect | None = None
+        self._data_dir, self._task, self._order, self._old = data_dir, task, order, old
+        self._on_step = on_step
+
+    async def compare(self, fold: Refold, comparable: bool) -> None:
+        task = self._task
+        rebuilt = await wiring.open_new_snapshot(self._data_dir)
+        try:
+            if self._order is not None and self._old is not None:
+                position = task.checkpoint.position
+                self.effect = await effect(self._order, self._old, task.found, rebuilt, position=position)
+            elif comparable:
+                self.report = await compare_books(
+                    task.found, task.checkpoint, rebuilt, fold.worker, task.shop, on_step=self._on_step
+                )
+        finally:
+            await rebuilt.close()
+
+
+@asynccontextmanager
+async def exported_records(config: Config, wanted: Wanted) -> AsyncIterator[tuple[Position, AsyncIterator[Some]]]:
+    """The wanted events of the archive, record by record, and the position it ends at.
+
+    Raises `Misconfigured` when there is no archive.
+    """
+    async with seen(existing(config)) as (snapshot, checkpoint):
+        yield checkpoint.position, exported(snapshot, checkpoint, wanted)
+
+
+def existing(config: Config) -> Path:
+    """The data directory, which must be there. Raises `Misconfigured`."""
+    place = config.data_dir or Path(DEFAULT_DATA_DIR)
+    if not (place / "log.db").is_file() or not (place / "book.db").is_file():
+        raise Misconfigured(f"There is no data directory at {place}. Say where it is with --data-dir.")
+    return place
+
+
+@asynccontextmanager
+async def seen(data_dir: Path) -> AsyncIterator[tuple[Snapshot, Checkpoint]]:
+    """The book as it is now, and how far it has come."""
+    snapshot = await wiring.open_snapshot(data_dir)
+    try:
+        checkpoint = await snapshot.checkpoint(wiring.PARTITION)
+        if checkpoint is None or not checkpoint.position:
+            raise Misconfigured(f"Nothing was settled in {data_dir} yet: there is no archive.")
+        yield snapshot, checkpoint
+    finally:
+        await snapshot.close()
+
+
+def _order(tenant: str, text: str) -> Order:
+    return Order(tenant, ids.event_id(), text, Instead(read(text), tzdata_version()))
+
+
+async def _program_of(snapshot: Snapshot, tenant: str) -> Program:
+    """The program in force. Raises `NotFound`."""
+    programs = {row.tenant: row.text for row in (await snapshot.start(wiring.PARTITION)).programs}
+    if tenant not in programs:
+        raise NotFound(f"There is no tenant {tenant!r}. There are {', '.join(sorted(programs))}.", field="tenant")
+    return read(programs[tenant])
+
+
+def _temporary(folder: Path | None) -> TemporaryDirectory[str]:
+    try:
+        return TemporaryDirectory(prefix="accrue-", dir=folder)
+    except OSError as error:
+        raise Misconfigured(f"{folder} cannot be used for temporary files: {error.strerror}.") from error
+
+
+@contextmanager
+def _aside(data_dir: Path) -> Iterator[Path]:
+    """A folder beside the books, of a fixed name: what an interrupted replay left in it goes with the next one."""
+    place = data_dir / "replaying"
+    rmtree(place, ignore_errors=True)
+    try:
+        place.mkdir()
+        yield place
+    finally:
+        rmtree(place, ignore_errors=True)
+
+
+def _log_faults(before: Ends, after: Ends, checkpoint: Checkpoint) -> list[str]:
+    """What is wrong between log and book. `before` was looked at before the book, `after` after it."""
+    if before.identity != checkpoint.log_identity:
+        return [f"The book belongs to the log {checkpoint.log_identity!r}, but the log here is {before.identity!r}."]
+    if before.trimmed > checkpoint.position:
+        return [
+            f"The log was trimmed up to position {before.trimmed}, but the archive ends at {checkpoint.position}: "
+            f"the records between are lost."
+        ]
+    if after.last < checkpoint.position:
+        return [f"The log ends at position {after.last}, but {checkpoint.position} is settled: this is an older log."]
+    return []
