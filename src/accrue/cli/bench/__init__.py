@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typer
 
-from accrue.cli.bench import ack, board, fold, hot, settle
+from accrue.cli.bench import ack, board, fold, hot, replay, restart, settle
 
 app = typer.Typer(
     name="bench",
@@ -21,6 +21,8 @@ app.command("ack")(ack.ack)
 app.command("fold")(fold.fold)
 app.command("hot")(hot.hot)
 app.command("settle")(settle.settle)
+app.command("restart")(restart.restart)
 app.command("board")(board.board)
+app.command("replay")(replay.replay)
 
 __all__ = ["app"]

@@ -32,6 +32,17 @@ def test_fold_counts_what_a_plain_count_of_the_same_events_says(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_replay_makes_the_same_book_again(tmp_path: Path) -> None:
+    """Every row of the two books was compared, and `accrue verify` found them sound, or the bench would have failed."""
+    figures = bench("replay", "--events", "3000", "--subjects", "400", "--batch", "250", "--dir", tmp_path)
+
+    assert figures["events"] == 3000 + 250 + 1  # those that were sent again and the program are archived, too
+    assert figures["rows_checked"] > 3000
+    assert figures["segments"] >= 1
+    assert figures["ratio"] == pytest.approx(figures["events_per_s"] / figures["fold_events_per_s"])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_hot_counts_two_numbers_for_each_event(tmp_path: Path) -> None:
     figures = bench("hot", "--events", "2500", "--naive-seconds", "0.05", "--dir", tmp_path)
 
@@ -88,7 +99,18 @@ def test_ack_counts_exactly_what_it_acknowledged(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["ack", "fold", "hot", "settle", "board"])
+def test_restart_finds_everything_that_a_killed_process_had_acked(tmp_path: Path) -> None:
+    figures = bench("restart", "--events", "3000", "--subjects", "400", "--dir", tmp_path)
+
+    assert figures["events"] == 3000
+    assert figures["checked_total"] > 3000
+    assert figures["log_bytes"] > 3000 * 200
+    assert 0 < figures["fold_seconds"] < figures["seconds"]
+    assert figures["events_per_s"] == pytest.approx(3000 / figures["seconds"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["ack", "fold", "hot", "settle", "restart", "board"])
 def test_every_bench_says_how_it_is_used(name: str) -> None:
     result = CliRunner().invoke(app, [name, "--help"])
 
