@@ -64,7 +64,8 @@ class Tail:
         if after < self.trimmed:
             raise Corrupt(
                 f"The log begins after position {self.trimmed}, but it is to be read from {after}: "
-                "records in between are gone. Use the book that belongs to this log."
+                "records in between are gone. Use the book that belongs to this log (or, if another worker has taken "
+                "this partition over meanwhile, leave it to that one)."
             )
         if after > self.last:
             raise Corrupt(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
+from typing import cast
 
 import msgspec
 from msgspec import Struct
@@ -100,8 +101,11 @@ async def with_rows(settlement: Settlement, world: World) -> Settlement:
     )
 
 
-def clear(world: World, settled: Settlement, pending: Pending) -> None:
-    """The book has it: forget what was only kept for it. What came meanwhile stays."""
+Generations = list[dict[str, Change]]
+
+
+def clear(world: World, settled: Settlement, pending: Pending) -> Generations:
+    """The book has it: forget what was only kept for it. What came meanwhile stays. Returns what `let_go` may free."""
     del world.programs[: len(settled.programs)]
     world.results.settled(settled.results)
     world.failed.settled(settled.failed, settled.failed_gone)
@@ -111,8 +115,21 @@ def clear(world: World, settled: Settlement, pending: Pending) -> None:
             del world.new_periods[row.tenant, row.period]
     del pending.repeats[: len(settled.repeats)]
     del pending.segments[: len(settled.segments)]
-    for state in world.tenants.values():
-        state.settled()
+    return [changes for state in world.tenants.values() for changes in state.settled()]
+
+
+async def let_go(settled: Settlement, generations: Generations) -> None:
+    """Free what was settled, in slices: hundreds of thousands of objects freed at once hold the loop for 10 ms."""
+    made = (settled.tallies, settled.awards, settled.streaks, settled.attributes, settled.applied)
+    for rows in cast("tuple[list[object], ...]", made):  # lists, made by `with_rows`
+        while rows:
+            del rows[-SLICE_ROWS:]
+            await asyncio.sleep(0)
+    for changes in generations:
+        while changes:
+            for _ in range(min(len(changes), SLICE_ROWS)):
+                changes.popitem()
+            await asyncio.sleep(0)
 
 
 def put_back(world: World) -> None:

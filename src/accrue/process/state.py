@@ -182,11 +182,13 @@ class TenantState:
                 self.settling[table] = {**self.settling[table], **older} if table in self.settling else older
         self._unsettled = dict(self.touched)  # their changes will be dirty once more when they are published
 
-    def settled(self) -> None:
-        """The book has the settling generation now."""
+    def settled(self) -> list[dict[str, Change]]:
+        """The book has the settling generation now. It is given away, for whoever frees it."""
         self.settlements += 1
-        self._warm = [list(changes) for changes in self.settling.values()]
-        self.settling.clear()
+        generation = list(self.settling.values())
+        self._warm = [list(changes) for changes in generation]
+        self.settling = {}
+        return generation
 
     def settling_failed(self) -> None:
         """The book has none of it: both generations are dirty again."""

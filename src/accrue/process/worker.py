@@ -37,7 +37,7 @@ from accrue.process import settle
 from accrue.process.base import Status
 from accrue.process.fold import Fold
 from accrue.process.publish import Publisher
-from accrue.process.settle import Pending
+from accrue.process.settle import Generations, Pending
 from accrue.process.window_alarm import WindowAlarm
 from accrue.process.world import Memory, World
 
@@ -209,7 +209,8 @@ class Worker:
                 settle.put_back(self.world)
                 raise
             crashpoints.point("settle 3: rows made")
-            await self._commit(settlement)
+            generations = await self._commit(settlement)
+        await settle.let_go(settlement, generations)
         await self._make_room()
         crashpoints.point("settle 10: cleared, before the trim")
         await self._log.trim(self._partition, up_to=position)
@@ -297,7 +298,7 @@ class Worker:
                 await asyncio.sleep(RETRY_S)
                 self._settle_now.set()
 
-    async def _commit(self, settlement: Settlement) -> None:
+    async def _commit(self, settlement: Settlement) -> Generations:
         committing = asyncio.ensure_future(self._book.settle(settlement))
         cancelled: asyncio.CancelledError | None = None
         while not committing.done():
@@ -311,7 +312,7 @@ class Worker:
             settle.put_back(self.world)
             raise
         crashpoints.point("settle 9: before memory is cleared")
-        settle.clear(self.world, settlement, self._pending)
+        generations = settle.clear(self.world, settlement, self._pending)
         self._conflicts_counted = self._conflicts_size_bytes = 0
         self._room.set()
         self.checkpoint = settlement.after
@@ -322,6 +323,7 @@ class Worker:
         )
         if cancelled is not None:
             raise cancelled
+        return generations
 
     async def _hold_back(self) -> None:
         """Ask for a settlement when enough is dirty, and wait for one when there is twice that."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from accrue.book.base import TallyRow
+from accrue.book.base import Settlement, TallyRow, Written
 from accrue.book.sqlite import SqliteBook
 from accrue.errors import Corrupt, Fenced, Unavailable
 from accrue.log.memory import MemoryLog
+from accrue.process import settle
 from accrue.process.outcome import NAMES
 from pipeline.partition import NEVER_S, Partition, event, program, record
 
@@ -387,3 +388,22 @@ async def test_starting_reads_no_more_than_the_book_and_changes_nothing(tmp_path
         rows = [row async for batch in book.tallies("t", "points", "all") for row in batch]
         await book.close()
         assert [(row.subject, row.value) for row in rows if isinstance(row, TallyRow)] == [("ann", 1)]
+
+
+async def test_what_was_settled_is_let_go_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "SLICE_ROWS", 4)
+    async with Partition(tmp_path) as partition:
+        settled: list[Settlement] = []
+        commit = partition.book.settle
+
+        async def keep(settlement: Settlement) -> Written:
+            settled.append(settlement)
+            return await commit(settlement)
+
+        monkeypatch.setattr(partition.book, "settle", keep)
+        await partition.feed([START, *(one(f"{n}", actor=f"user-{n}") for n in range(9))])
+        await partition.caught_up()
+        await partition.worker.settle()
+        assert settled[0].tallies == []
+        assert len(partition.rows("tallies")) == 9
+        assert await partition.live.cells("t", "user-3", ["all"]) != {}
