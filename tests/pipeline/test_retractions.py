@@ -199,8 +199,8 @@ async def test_what_came_too_long_ago_or_is_not_retractable_cannot_be_taken_back
     await told(event("fixed", "3", actor="bob"))
     assert await told(liked("4"), retract("1", "r1"), retract("3", "r3")) == ["applied", "unmatched", "failed"]
     assert await told.tally("points", "bob") == 8
-    reason = "is not of a type that [retract] names, or came too long ago to be taken back"
-    assert await told.reasons() == [f"{id!r} {reason}" for id in "23"]
+    reason = "the event is not of a type that [retract] names, or came too long ago to be taken back"
+    assert await told.reasons() == [reason, reason]
     assert [row[1:3] for row in told.where.rows("applied_events")] == [
         ("1", "awaited"), ("4", "applied"), ("r1", "retraction"),
     ]  # fmt: skip
@@ -237,6 +237,25 @@ async def test_a_carried_remainder_is_taken_back_too(told: Told) -> None:
     assert (await told.tally("cents", "bob"), await told.tally("carry.cents", "bob")) == (0, 800_000_000_000)
     await told(retract("2", "r2"), retract("3", "r3"))
     assert (await told.tally("cents", "bob"), await told.tally("carry.cents", "bob")) == (0, 0)
+
+
+async def test_a_unit_that_a_remainder_costs_is_taken_from_every_period(told: Told) -> None:
+    """Also when the event gave something else first, which changed one of the periods only."""
+    rules = """
+    [[rules]]
+    on = "paid"
+    give = [{ to = "owner", metric = "cents", amount = 0 }, { to = "owner", metric = "cents", amount = "value" }]
+    [boards.paid]
+    metric = "cents"
+    periods = ["hour", "day"]
+    """
+    await told(program(rules + RULES.replace('"wrote"]', '"wrote", "paid"]'), "p2"))
+    for hour, value in enumerate((0.005, 0.004, 0.001)):
+        await told(event("paid", f"{hour}", owner="bob", value=value), time_us=START_US + hour * HOUR_US)
+    periods = ("all", DAY, f"{DAY}T01+0000", f"{DAY}T02+0000")
+    assert [await told.tally("cents", "bob", period) for period in periods] == [1, 1, 0, 1]
+    await told(retract("1", "r1"))
+    assert [await told.tally("cents", "bob", period) for period in periods] == [0, 0, -1, 1]
 
 
 async def test_badges_go_where_that_is_declared(told: Told) -> None:

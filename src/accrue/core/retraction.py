@@ -83,8 +83,10 @@ def effects_of(
         if name.startswith(CARRY):
             place = (name.removeprefix(CARRY), subject)
             carried[place] = carried.get(place, 0) + after - (before or 0)
-            periods = program.metrics[place[0]].periods
-            amounts.setdefault(place, {moment.ids[kind]: 0 for kind in periods if kind in moment.ids})
+            given = amounts.setdefault(place, {})
+            for kind in program.metrics[place[0]].periods:  # where a whole unit goes to, or comes from
+                if kind in moment.ids:
+                    given.setdefault(moment.ids[kind], 0)
         elif name.startswith(STREAK_DAYS):
             streak = program.streaks[name.removeprefix(STREAK_DAYS)]
             days.append(Day(streak.name, subject, period, moment.ordinals[streak.every]))
