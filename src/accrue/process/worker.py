@@ -308,8 +308,10 @@ class Worker:
                 cancelled = error
         try:
             written = committing.result()
-        except BaseException:
+        except BaseException as error:
             settle.put_back(self.world)
+            if cancelled is not None:  # whoever tries again after an error must not try again after this
+                raise cancelled from error
             raise
         crashpoints.point("settle 9: before memory is cleared")
         generations = settle.clear(self.world, settlement, self._pending)

@@ -116,6 +116,27 @@ async def test_who_gives_up_waiting_for_a_settlement_spoils_nothing(tmp_path: Pa
         assert partition.tally("points", "ann") == 11
 
 
+async def test_a_worker_that_is_stopped_while_a_settlement_fails_stops(tmp_path: Path) -> None:
+    """The error of the settlement must not hide that it was to stop: it would try again, and live on without a fold."""
+    async with Partition(tmp_path, settle_interval_s=0.001) as partition:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def fails() -> None:
+            begun.set()
+            await go_on.wait()
+            raise Unavailable("the book is away")
+
+        partition.book.while_settling = fails
+        await partition.feed([START, one("1")])
+        await begun.wait()
+        partition.running.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        async with asyncio.timeout(5):
+            await asyncio.wait([partition.running])
+        assert partition.running.cancelled()
+
+
 async def test_a_settlement_given_up_while_it_is_put_together_keeps_everything_dirty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
