@@ -49,7 +49,7 @@ BY_SUFFIX = {".csv": FileFormat.CSV, ".log": FileFormat.COMBINED}
 
 
 class _Report(Struct, frozen=True):
-    """The document of --json. The six counts add up to `events`."""
+    """The document of --json. The seven counts add up to `events`."""
 
     file: str
     format: str
@@ -62,6 +62,7 @@ class _Report(Struct, frozen=True):
     repeated: int
     conflicting: int
     failed: int
+    retracted: int
     rejected: int
     refusals: list[Refusal]
     resumed_after_line: int
@@ -263,6 +264,7 @@ def _report(summary: Summary, format: str, tenant: str, seconds: float) -> _Repo
         repeated=summary.repeated,
         conflicting=summary.conflicting,
         failed=summary.failed,
+        retracted=summary.retracted,
         rejected=summary.rejected,
         refusals=summary.refusals,
         resumed_after_line=summary.resumed_after_line,
@@ -296,10 +298,11 @@ def _show(report: _Report, console: Console) -> None:
 def _counts(report: _Report) -> Table:
     explained = [
         ("accepted", report.accepted, "", "green"),
-        ("unmatched", report.unmatched, "kept; no rule listens to their type", "yellow"),
+        ("unmatched", report.unmatched, "kept; no rule listens, or nothing to take back yet", "yellow"),
         ("repeated", report.repeated, "there already, so not counted again", ""),
         ("conflicting", report.conflicting, "the same id with another body; the first one stands", "yellow"),
         ("failed", report.failed, "a rule failed on them: see accrue failed list", "red"),
+        ("retracted", report.retracted, "taken back before they came", "yellow"),
         ("rejected", report.rejected, "not events", "red"),
     ]
     counts = Table.grid(padding=(0, 2))

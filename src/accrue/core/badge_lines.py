@@ -41,11 +41,12 @@ class BadgeLines(CodeLines):
             with self._when(f"old is not None and not old.revoked and not {source}"):
                 self._line("new = Award(old.holder, time_us, sequence, True)")
                 self._change(table, earner)
-        elif badge.days is None:
+        elif badge.days is not None:
+            if self._counts_days:
+                self._award_after_days(badge, level, table, earner, holder, source)
+        else:
             with self._when(f"{earner} not in {table} and {source}"):
                 self._award(table, earner, holder)
-        else:
-            self._award_after_days(badge, level, table, earner, holder, source)
 
     def _award_after_days(self, badge: Badge, level: str, table: str, earner: str, holder: str, source: str) -> None:
         held = self._table("tally", f"held.{badge.name}.{level}", "day")

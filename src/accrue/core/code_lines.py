@@ -32,6 +32,7 @@ class CodeLines:
     def __init__(self, program: Program, data_names: dict[str, str]) -> None:
         self._program = program
         self._data_names = data_names
+        self._counts_days = True
         self._lines: list[str] = []
         self._depth = 3
         self._writes: list[str] = []  # the table of each place that writes, in order

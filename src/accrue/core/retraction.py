@@ -84,9 +84,9 @@ def effects_of(
             place = (name.removeprefix(CARRY), subject)
             carried[place] = carried.get(place, 0) + after - (before or 0)
             given = amounts.setdefault(place, {})
-            for kind in program.metrics[place[0]].periods:  # where a whole unit goes to, or comes from
-                if kind in moment.ids:
-                    given.setdefault(moment.ids[kind], 0)
+            for span in program.metrics[place[0]].periods:  # where a whole unit goes to, or comes from
+                if span in moment.ids:
+                    given.setdefault(moment.ids[span], 0)
         elif name.startswith(STREAK_DAYS):
             streak = program.streaks[name.removeprefix(STREAK_DAYS)]
             days.append(Day(streak.name, subject, period, moment.ordinals[streak.every]))

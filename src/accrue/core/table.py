@@ -62,6 +62,11 @@ class Table(dict[str, Any]):
         self.changed: dict[str, Change] = {}
         self.dirty: dict[str, Change] = {}
 
+    @property
+    def holds_subjects(self) -> bool:
+        """Whether its keys are subjects, and not event ids."""
+        return self.key.kind != "applied"
+
     # Tables are told apart by identity; equal content does not make them the same.
     __hash__ = object.__hash__  # type: ignore[assignment]  # a dict says None here
 

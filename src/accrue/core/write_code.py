@@ -84,6 +84,7 @@ class FunctionWriter(BadgeLines):
             self._badges(to, given)
         if self._type.startswith(LOOK):
             kind, _, what = self._type.removeprefix(LOOK).partition("/")
+            self._counts_days = False  # nothing has happened on that day
             self._badges(("object",) if kind == "object" else ("owner",), {what: ["True"]})
         return self._text(), tuple(self._slots), self._numbers
 

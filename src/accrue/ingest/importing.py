@@ -68,12 +68,13 @@ class Refusal(Struct, frozen=True):
 
 
 class Summary(Struct, kw_only=True):
-    """What became of a file. Every line with something on it is in exactly one of the six counts.
+    """What became of a file. Every line with something on it is in exactly one of the seven counts.
 
-    `accepted`: new, and the rules took it. `unmatched`: new and kept, but no rule listens to its type. `repeated`:
-    was there already, be it from an earlier import of this file. `conflicting`: its id was there with another body.
-    `failed`: a rule failed on it, so it is parked. `rejected`: not an event; `refusals` has the first few. What an
-    earlier run of the same import rejected is not counted again.
+    `accepted`: new, and the rules took it. `unmatched`: new and kept, but no rule listens to its type, or a retraction
+    of what has not come. `repeated`: was there already, be it from an earlier import of this file. `conflicting`: its
+    id was there with another body. `failed`: a rule failed on it, so it is parked. `retracted`: it was taken back
+    before it came. `rejected`: not an event; `refusals` has the first few. What an earlier run of the same import
+    rejected is not counted again.
 
     `lines` is the number of the last line read; `taken_before` of the repeated events came in with an earlier run of
     this import; `resumed_after_line` is 0 unless an earlier run had come that far.
@@ -88,6 +89,7 @@ class Summary(Struct, kw_only=True):
     repeated: int = 0
     conflicting: int = 0
     failed: int = 0
+    retracted: int = 0
     rejected: int = 0
     refusals: list[Refusal] = []
     taken_before: int = 0
@@ -97,7 +99,8 @@ class Summary(Struct, kw_only=True):
     @property
     def events(self) -> int:
         """Everything that was looked at, in this run or an earlier one."""
-        return self.accepted + self.unmatched + self.repeated + self.conflicting + self.failed + self.rejected
+        came = self.accepted + self.unmatched + self.repeated + self.conflicting + self.failed + self.retracted
+        return came + self.rejected
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -233,6 +236,7 @@ class Importer:
         summary.conflicting += counts.conflicting
         summary.failed += counts.failed
         summary.unmatched += counts.unmatched
+        summary.retracted += counts.retracted
 
 
 def import_key(file: BinaryIO, source: Source) -> str:

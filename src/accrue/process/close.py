@@ -115,12 +115,16 @@ async def board_members(book: HasTallies, state: TenantState, board: Board, peri
         if (table := state.tables.get(TableKey("tally", key.metric, period))) is not None
         for changes in state.generations(table)
     ]
-    for at, changes, subjects in unsettled:
-        for some in _slices(len(subjects)):
-            for subject in subjects[some]:
-                value, sequence = changes[subject]
-                members.put(at, subject, value, sequence)
-            await asyncio.sleep(0)
+    state.readers += 1
+    try:
+        for at, changes, subjects in unsettled:
+            for some in _slices(len(subjects)):
+                for subject in subjects[some]:
+                    value, sequence = changes[subject]
+                    members.put(at, subject, value, sequence)
+                await asyncio.sleep(0)
+    finally:
+        state.readers -= 1
     return members
 
 

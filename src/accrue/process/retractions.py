@@ -60,8 +60,7 @@ class Retractions:
 
     def arrived(self, state: TenantState, event_id: str, sequence: int) -> None:
         """An awaited event has come. It has no effect."""
-        until_us = state.awaited.pop(event_id)
-        self._put(state, event_id, Applied("retracted", until_us), sequence)
+        self._put(state, event_id, Applied("retracted", state.awaited[event_id]), sequence)
 
     def keep(
         self,
@@ -77,10 +76,15 @@ class Retractions:
         text = msgspec.json.encode(effects).decode()
         self._put(state, event.id, Applied("applied", self._until_us(state), text), sequence)
 
+    async def not_kept(self, state: TenantState, event_id: str, sequence: int) -> None:
+        """An event that had failed is applied now, and is of a retractable type no more: it cannot be taken back."""
+        if await self._find(state, event_id) is not None:
+            self._put(state, event_id, Applied("applied", self._world.log_time_us), sequence)
+
     async def is_retracted(self, state: TenantState, event_id: str) -> bool:
-        """Whether an event that came was taken back since."""
+        """Whether an event that came was taken back since; awaited is one whose coming is forgotten."""
         known = await self._find(state, event_id)
-        return known is not None and known.state == "retracted"
+        return known is not None and known.state in ("retracted", "awaited")
 
     async def retract(self, state: TenantState, ref: str, id: str, sequence: int, upcoming: Upcoming) -> int:
         """Take the event `ref` back; the retraction's own id is `id`. Raises one of FAULTS when that cannot be done,
@@ -90,6 +94,8 @@ class Retractions:
         outcome = APPLIED
         if known is None:
             self._await(state, ref, sequence, upcoming)
+            outcome = UNMATCHED
+        elif known.state == "awaited":
             outcome = UNMATCHED
         elif known.state == "retraction":
             raise Failure("a retraction cannot be retracted; send the event again, with a new id")
@@ -102,7 +108,7 @@ class Retractions:
     def _await(self, state: TenantState, ref: str, sequence: int, upcoming: Upcoming) -> None:
         """The event has not come: when it does, it has no effect. One that has come cannot be taken back any more."""
         if self._world.repeats.seen(repeats.key(state.tenant, ref)) and not upcoming(ref):
-            raise Failure(f"{ref!r} is not of a type that [retract] names, or came too long ago to be taken back")
+            raise Failure("the event is not of a type that [retract] names, or came too long ago to be taken back")
         if len(state.awaited) >= AWAITED_MAX:
             now_us = self._world.log_time_us
             state.awaited = {id: until_us for id, until_us in state.awaited.items() if until_us > now_us}
@@ -166,6 +172,8 @@ class Retractions:
 
     def _put(self, state: TenantState, event_id: str, applied: Applied, sequence: int) -> None:
         table = state.open(APPLIED_EVENTS)
+        if applied.state != "awaited":
+            state.awaited.pop(event_id, None)
         table[event_id] = applied
         table.changed[event_id] = (applied, sequence)
         state.touch({table: None})

@@ -95,4 +95,6 @@ class Again:
         state.touch(state.functions(moment).tables)
         if writes is not None:
             self._retractions.keep(state, event, writes, row.time_us, moment, sequence)
+        else:
+            await self._retractions.not_kept(state, row.event_id, sequence)
         return APPLIED

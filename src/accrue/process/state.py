@@ -46,6 +46,7 @@ class TenantState:
         self._unsettled: dict[Table, None] = {}
         self.settling: dict[Table, dict[str, Change]] = {}
         self.settlements = 0
+        self.readers = 0
         self.earned = Earned()
         self.opened: list[str] = []
         self.awaited: dict[str, int] = {}  # event ids retracted before they came -> until which log time
@@ -183,12 +184,13 @@ class TenantState:
         self._unsettled = dict(self.touched)  # their changes will be dirty once more when they are published
 
     def settled(self) -> list[dict[str, Change]]:
-        """The book has the settling generation now. It is given away, for whoever frees it."""
+        """The book has the settling generation now. It is given away, for whoever frees it, unless somebody is still
+        going through it."""
         self.settlements += 1
         generation = list(self.settling.values())
-        self._warm = [list(changes) for changes in generation]
+        self._warm = [list(changes) for table, changes in self.settling.items() if table.holds_subjects]
         self.settling = {}
-        return generation
+        return [] if self.readers else generation
 
     def settling_failed(self) -> None:
         """The book has none of it: both generations are dirty again."""
@@ -219,7 +221,8 @@ class TenantState:
     def generations(self, table: Table) -> tuple[dict[str, Change], ...]:
         """What `unsettled` joins, the oldest first, without joining it: for whoever takes large tables in slices.
 
-        None of them ever loses an entry, also not after it was settled; new ones may come in between two slices.
+        While whoever does so is counted in `readers` none of them loses an entry, also not when it is settled; new ones
+        may come in between two slices.
         """
         return self.settling.get(table, {}), table.dirty, table.changed
 
@@ -237,23 +240,26 @@ class TenantState:
         return sum(map(len, self.tables.values())) + sum(map(len, self._known.values()))
 
     def evict(self) -> Iterator[None]:
-        """Forget every subject that the last settlement did not touch and that has nothing unsettled.
+        """Forget every subject that the last settlement did not touch and that has nothing unsettled. Of applied events
+        only what is unsettled stays: there is one for each event, and hardly any is ever asked for.
 
         Every period becomes partial here: from now on only the warm subjects are known in it. Yields now and then, so
         that the event loop gets its turn; the fold must stand still until it is through.
         """
         keep = set().union(*self._warm)
         for table in self.tables.values():
-            keep.update(self.unsettled(table))
+            if table.holds_subjects:
+                keep.update(self.unsettled(table))
         # First nobody may rely on what is about to go; then it goes, in slices.
         for period in {"all", *self._known, *(key.part for key in self.tables if key.kind == "tally")}:
             known = self._known.get(period, set())
             self._known[period] = known & keep if period in self.partial else set(keep)
             self.partial.add(period)
         for table in self.tables.values():
+            stay = keep if table.holds_subjects else self.unsettled(table)
             for some in _pieces(table):
                 for subject in some:
-                    if subject not in keep:
+                    if subject not in stay:
                         del table[subject]
                 yield
         self.tables = {key: table for key, table in self.tables.items() if table}

@@ -325,6 +325,8 @@ class Community:
                 raise Failed("it is not of a type that can be taken back, or came too long ago")
             self.state.known[ref] = Known("awaited", until_us)
             outcome = "unmatched"
+        elif known.state == "awaited":
+            outcome = "unmatched"
         elif known.state == "retraction":
             raise Failed("a retraction cannot be taken back")
         elif known.effects is not None:
@@ -372,7 +374,7 @@ class Community:
         look = Event({"owner": effects.owner}, {}, effects.time_us, event.place, within)
         for holder, subject, what in concerned:
             for name, badge in program.badges.items():
-                if badge.holder == holder and what in program.reads(badge):
+                if badge.holder == holder and what in program.reads(badge) and badge.days is None:
                     self._badge(program, name, badge, subject, look)
 
     def _take_amounts(self, program: Program, effects: Effects, metric: str, subject: str, place: Place) -> None:

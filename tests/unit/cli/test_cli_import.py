@@ -12,7 +12,7 @@ from loaders import football
 
 from unit.cli.running import Cli
 
-COUNTS = ("accepted", "unmatched", "repeated", "conflicting", "failed", "rejected")
+COUNTS = ("accepted", "unmatched", "repeated", "conflicting", "failed", "retracted", "rejected")
 
 
 def counts(document: dict[str, int]) -> dict[str, int]:
@@ -107,12 +107,13 @@ def test_good_lines_are_in_although_others_were_rejected(cli: Cli, programs: Pat
     lines = ran.out.splitlines()
     assert lines[0].startswith("events.ndjson: 3 events in ")
     assert lines[-1] == "  line 2: Input data was truncated."
-    assert [line.split()[:2] for line in lines[2:8]] == [
+    assert [line.split()[:2] for line in lines[2:9]] == [
         ["accepted", "1"],
         ["unmatched", "1"],
         ["repeated", "0"],
         ["conflicting", "0"],
         ["failed", "0"],
+        ["retracted", "0"],
         ["rejected", "1"],
     ]
     assert ran.err.startswith("events.ndjson: 100%, line 3, ")

@@ -151,6 +151,8 @@ async def test_every_line_is_in_exactly_one_count(tmp_path: Path) -> None:
         b'{"id": "e", "type": "accrue.close", "data": {"period": "2020"}}',
         b'{"id": "f", "type": "accrue.adjust", "data": '
         b'{"metric": "points", "subject": "ada", "amount": 40, "reason": "late"}}',
+        b'{"id": "g", "type": "accrue.retract", "ref": "h"}',
+        b'{"id": "h", "type": "scored", "actor": "ada", "data": {"n": 1}}',  # taken back before it came
     ]
     async with engine(tmp_path, clock) as accrue:
         summary = await imported(accrue, clock, b"\n".join(lines), batch_events=6)
@@ -158,10 +160,11 @@ async def test_every_line_is_in_exactly_one_count(tmp_path: Path) -> None:
         assert summary.repeated == 2
         assert summary.conflicting == 2
         assert summary.failed == 1
-        assert summary.unmatched == 1
+        assert summary.unmatched == 2
+        assert summary.retracted == 1
         assert summary.rejected == 4
-        assert summary.events == 12
-        assert summary.lines == 13
+        assert summary.events == 14
+        assert summary.lines == 15
         assert await points(accrue) == 41
         told = [(refusal.line, refusal.field) for refusal in summary.refusals]
         assert told == [(7, "$"), (8, "$.time"), (11, None), (12, "$.type")]

@@ -139,6 +139,26 @@ def test_evicting_keeps_what_is_unsettled_or_was_just_settled_and_forgets_the_re
     assert held.unknown({"cold", "warm", "dirty", "new", "never"}, MOMENT) == {"cold", "never"}
 
 
+def test_evicting_takes_event_ids_for_no_subjects() -> None:
+    """There is one for each event, and what is kept of it is looked up by itself, so only what is unsettled stays."""
+    held = state()
+    ids = TableKey("applied", "", "")
+    for id in ("settled", "just settled"):
+        changed(held, ids, id, 1)
+        held.begin_settling()
+        held.tables[ids].changed = {}
+        held.settled()
+    changed(held, ids, "new", 1)
+    changed(held, ALL, "ann", 1)
+
+    evicted(held)
+
+    assert held.tables[ids] == {"new": 1}
+    assert held.lacks("just settled", [])
+    assert held.lacks("new", [])
+    assert held.entries == len(["new", "ann"]) + len(["ann"])
+
+
 def test_a_subject_known_in_one_period_only_is_not_known_in_others_after_evicting() -> None:
     held = state("all", TODAY)
     held.fill(cells(), ["ann"], ["all"])
