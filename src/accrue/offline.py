@@ -20,7 +20,7 @@ from accrue.clock import Clock
 from accrue.config import DEFAULT_DATA_DIR, Config
 from accrue.connect.data_dir import locked
 from accrue.core.period import tzdata_version
-from accrue.core.program import Program
+from accrue.core.program import Program, refuse_change
 from accrue.core.reader import read
 from accrue.errors import Corrupt, Misconfigured, NotFound
 from accrue.log.base import Position
@@ -70,7 +70,7 @@ async def try_program(
     """
     order = _order(tenant, text)
     async with seen(existing(config)) as (snapshot, checkpoint):
-        old = await _program_of(snapshot, tenant)
+        old = await _program_before(snapshot, order)
         with _temporary(folder) as place:
             shop = wiring.workshop(config, clock, Path(place))
             return await try_out(snapshot, checkpoint, shop, order, old, on_step=on_step)
@@ -91,7 +91,7 @@ async def replay(config: Config, clock: Clock, *, tenant: str, text: str | None,
             new = await wiring.open_new_book(data_dir)
             stack.push_async_callback(new.close)
             snapshot, checkpoint = await stack.enter_async_context(seen(data_dir))
-            old = await _program_of(snapshot, tenant) if order else None
+            old = await _program_before(snapshot, order) if order else None
             ends = Ends(log.identity, 0, await log.end(wiring.PARTITION))
             for fault in _log_faults(ends, ends, checkpoint):
                 raise Corrupt(fault)
@@ -164,12 +164,18 @@ def _order(tenant: str, text: str) -> Order:
     return Order(tenant, ids.event_id(), text, Instead(read(text), tzdata_version()))
 
 
-async def _program_of(snapshot: Snapshot, tenant: str) -> Program:
-    """The program in force. Raises `NotFound`."""
-    programs = {row.tenant: row.text for row in (await snapshot.start(wiring.PARTITION)).programs}
-    if tenant not in programs:
-        raise NotFound(f"There is no tenant {tenant!r}. There are {', '.join(sorted(programs))}.", field="tenant")
-    return read(programs[tenant])
+async def _program_before(snapshot: Snapshot, order: Order) -> Program:
+    """The program in force. Raises `NotFound`, and `ProgramError` where final standings that were given, which stay,
+    would mean something else under the new one."""
+    start = await snapshot.start(wiring.PARTITION)
+    programs = {row.tenant: row.text for row in start.programs}
+    if order.tenant not in programs:
+        known = ", ".join(sorted(programs))
+        raise NotFound(f"There is no tenant {order.tenant!r}. There are {known}.", field="tenant")
+    old = read(programs[order.tenant])
+    if any(row.closed and row.tenant == order.tenant for row in start.periods):
+        refuse_change(old, order.instead.program)
+    return old
 
 
 def _temporary(folder: Path | None) -> TemporaryDirectory[str]:

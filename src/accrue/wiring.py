@@ -123,7 +123,8 @@ async def running(config: Config, clock: Clock, *, opening: Opening = open_backe
         committing = asyncio.create_task(commit.run(), name="group commit")
         stack.push_async_callback(_stopped, committing)
         live = LiveState(worker, book)
-        acceptor = Acceptor(commit, live, clock, durability=log.durability)
+        kept = KeptState(worker, book, log, partition=PARTITION)
+        acceptor = Acceptor(commit, live, kept, clock, durability=log.durability)
         closer = Closer(worker, acceptor, clock, grace_us=round(settings.close_grace_min * 60_000_000))
         closing = asyncio.create_task(closer.run(), name="closer")
         running = asyncio.create_task(_until_one_ends(work, committing, closing), name="watch")
@@ -135,7 +136,7 @@ async def running(config: Config, clock: Clock, *, opening: Opening = open_backe
             boards=boards,
             worker=worker,
             live=live,
-            kept=KeptState(worker, book, log, partition=PARTITION),
+            kept=kept,
             acceptor=acceptor,
             queries=Queries(live, boards, clock),
             commit=commit,

@@ -91,3 +91,10 @@ async def test_a_changed_file_that_would_turn_numbers_into_others_is_refused(sta
     with pytest.raises(ProgramError, match="give the new one another name"):
         await started("[metrics.points]\nscale = 2\n")
     assert await started(ONE) == ONE
+
+
+async def test_what_one_program_left_out_another_does_not_bring_back_in_another_scale(started: Started) -> None:
+    """7 points would be shown as 0.07."""
+    await started(ONE, send="[metrics.likes]\n")
+    with pytest.raises(ProgramError, match="'points' was kept for users with 0 decimal digits"):
+        await started(ONE, send="[metrics.points]\nscale = 2\n")

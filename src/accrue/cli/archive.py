@@ -57,7 +57,8 @@ def export(
 
     A line holds the event as it came and what is known of it: tenant, sequence, position (the record), log_time (when
     Accrue took it), time (the one that counts), stamp (what ingest found out, when it did). With --plain it is the
-    event alone, with the time that counts, without the engine's own events: another Accrue can import that.
+    event alone, with the time that counts; of the engine's own events only corrections and retractions. Another
+    Accrue can import that.
 
     --from is included, --to is not; both are log times: a date (2018-06-01, midnight UTC) or a time with a zone. An
     event is in the archive once it is settled (a minute, by default). May run beside the server.

@@ -18,7 +18,7 @@ from accrue.clock import Clock
 from accrue.core import event as events
 from accrue.core.event import has_nul
 from accrue.core.period import tzdata_version
-from accrue.core.program import SEMANTICS, refuse_change
+from accrue.core.program import SEMANTICS, Program, ProgramError, refuse_change
 from accrue.core.reader import read
 from accrue.core.record import Batch
 from accrue.errors import Rejected
@@ -27,7 +27,7 @@ from accrue.ingest.commit import Accepted, GroupCommit
 from accrue.ingest.explain import explain
 from accrue.ingest.times import in_range
 from accrue.ingest.validate import check_array, check_ndjson, check_one
-from accrue.process.base import Live
+from accrue.process.base import Kept, Live
 
 Form = Literal["one", "array", "ndjson"]
 ScoreMode = Literal["set", "best", "add"]
@@ -59,9 +59,10 @@ class Receipt(Struct, frozen=True, kw_only=True):
 class Acceptor:
     """The way in. One for a partition and process."""
 
-    def __init__(self, commit: GroupCommit, live: Live, clock: Clock, *, durability: str) -> None:
+    def __init__(self, commit: GroupCommit, live: Live, kept: Kept, clock: Clock, *, durability: str) -> None:
         self._commit = commit
         self._live = live
+        self._kept = kept
         self._clock = clock
         self._durability = durability
 
@@ -118,9 +119,20 @@ class Acceptor:
         """Let a tenant live by this program from here on. Raises `ProgramError`, and then nothing has changed."""
         new = read(text)
         if tenant in self._live.tenants():
-            refuse_change(self._live.program(tenant), new)
+            await self._refuse_change(tenant, new)
         data = {"text": text, "tzdata": tzdata_version(), "semantics": SEMANTICS, "source": source}
         return await self._system(tenant, events.PROGRAM, id, data, None)
+
+    async def _refuse_change(self, tenant: str, new: Program) -> None:
+        """Compare with every version, not only the last: what one left out another must not bring back otherwise."""
+        versions = await self._kept.programs(tenant)
+        replays = [at for at, row in enumerate(versions) if row.source == "replay"]  # nothing older counts any more
+        for text in dict.fromkeys(row.text for row in versions[max(replays, default=0) :]):
+            try:
+                old = read(text)
+            except ProgramError:  # one that an earlier version of Accrue could read
+                continue
+            refuse_change(old, new)
 
     async def close_period(self, tenant: str, period: str) -> Receipt:
         """Close a period. Its id follows from the period, so that closing twice is a repeat."""

@@ -94,6 +94,18 @@ def test_a_plain_export_can_be_imported_and_counts_the_same(cli: Cli, data: Path
     assert again == plain
 
 
+def test_corrections_and_what_was_taken_back_come_along(cli: Cli) -> None:
+    Path("program.toml").write_text(PROGRAM + '[retract]\ntypes = ["e"]\n')
+    adjust = {"metric": "points", "subject": "ada", "amount": 5, "reason": "sorry"}
+    more = [{"id": "a", "type": "accrue.adjust", "data": adjust}, {"id": "r", "type": "accrue.retract", "ref": "1"}]
+    Path("events.ndjson").write_text("\n".join([*EVENTS[:1], *map(json.dumps, more)]))
+    assert cli("import", "events.ndjson", "--program", "program.toml").code == 0
+    lines(cli, "--plain")
+    assert cli("import", "out.ndjson", "--program", "program.toml", "--data-dir", "other").code == 0
+    rows = cli("query", "tally", "points", "--json", "--data-dir", "other").document["rows"]
+    assert rows == [["ada", 5]] == cli("query", "tally", "points", "--json").document["rows"]
+
+
 def test_standard_output_is_only_events(cli: Cli, data: Path) -> None:
     lines(cli)
     ran = cli("archive", "export")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from accrue import Accrue
 from accrue.connect.data_dir import locked
 from unit.cli.running import Cli
 
@@ -73,6 +75,27 @@ def test_an_applied_program_holds_from_the_first_event_on(cli: Cli, data: Path) 
     assert cli("import", "more.ndjson", "--program", "program.toml").code == 0
     assert points(cli) == {**NEW_POINTS, "user6": 4}
     assert "imported already" in cli("import", "events.ndjson").out
+    assert cli("verify").code == 0
+
+
+def test_final_standings_that_stay_do_not_change_their_meaning(cli: Cli, data: Path) -> None:
+    """They are kept in the metric's scale: under another one 7 would be shown as 0.07."""
+    by_day = PROGRAM.replace("[boards.best]", '[boards.best]\nperiods = ["all", "day"]')
+    Path("daily.toml").write_text(by_day)
+    Path("old.ndjson").write_text('{"type": "e", "id": "o", "actor": "u", "value": 7, "time": "2018-06-01T12:00:00Z"}')
+    assert cli("import", "old.ndjson", "--program", "daily.toml").code == 0
+
+    async def close() -> None:
+        async with Accrue.open(data_dir=data) as accrue:
+            receipt = await accrue.parts.acceptor.close_period("default", "2018-06-01")
+            assert await accrue.outcomes(receipt) == ["applied"]
+
+    asyncio.run(close())
+    Path("scaled.toml").write_text(by_day.replace("[metrics.points]", "[metrics.points]\nscale = 2"))
+    for how in ("--dry-run", "--apply"):
+        ran = cli("replay", "--program", "scaled.toml", how)
+        assert ran.code == 2
+        assert "'points' was kept for users with 0 decimal digits" in ran.err + ran.out
     assert cli("verify").code == 0
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from accrue.book.base import Checkpoint
 from accrue.book.snapshot import Snapshot
-from accrue.core.event import SYSTEM_PREFIX, Stamp
+from accrue.core.event import ADJUST, RETRACT, SYSTEM_PREFIX, Stamp
 from accrue.core.record import Batch, Record, decode, sequence
 from accrue.process.replay.archived import archive_of
 
@@ -25,8 +25,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Wanted(Struct, frozen=True, kw_only=True):
     """Which events: those with a log time from `from_us` on and before `to_us`, of one tenant or (None) of all.
 
-    `plain`: only the events themselves, with the time that counts, as an import takes them; the engine's own events
-    are left out then.
+    `plain`: only the events themselves, with the time that counts, as an import takes them. What an import does not
+    take is left out then: the engine's own events, but for corrections and retractions.
     """
 
     from_us: int
@@ -117,7 +117,8 @@ def _plain(batch: Batch) -> list[bytes]:
     lines = []
     for body, time_us in zip(batch.body.split(b"\n"), batch.times_us, strict=True):
         event = _decode(body)
-        if not msgspec.json.decode(event["type"], type=str).startswith(SYSTEM_PREFIX):
+        type = msgspec.json.decode(event["type"], type=str)
+        if not type.startswith(SYSTEM_PREFIX) or type in (ADJUST, RETRACT):
             event["time"] = msgspec.Raw(_encode(iso_us(time_us)))
             lines.append(_encode(event))
     return lines
