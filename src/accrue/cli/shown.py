@@ -22,7 +22,7 @@ def show_board(page: BoardPage, console: Console) -> None:
     console.print(table(["rank", "subject", *page.metrics], rows, right=["rank", *page.metrics]))
     if page.corrections:
         more = ", the first of more" if page.more_corrections else ""
-        console.print(f"\nChanged by what came after the close{more}:", style="dim")
+        console.print(f"\nDifferent now, by what came after the close or by a replay{more}:", style="dim")
         changed: list[list[Cell]] = [[row.rank, row.subject, *row.corrected] for row in page.corrections]
         console.print(table(["rank given", "subject", *page.metrics], changed, right=["rank given", *page.metrics]))
 
