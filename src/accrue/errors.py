@@ -11,6 +11,7 @@
       Fenced          a worker: it lost its partition and must stop
       Misconfigured   the operator, at start: what to change is in the message
         InUse           another process has the data directory
+        Unfinished      a replay was begun and must be finished
       Corrupt         the operator, now: data is not what it must be; nothing was changed
 
 Errors of drivers (SQLite, sockets) are translated once, where the driver is called, with the cause kept.
@@ -78,6 +79,13 @@ class Misconfigured(AccrueError):
 
 class InUse(Misconfigured):
     """Another process holds the data directory."""
+
+
+class Unfinished(Misconfigured):
+    """A replay under a new program was begun and not finished. `command` is the one that finishes it."""
+
+    def __init__(self, command: str = "accrue replay") -> None:
+        super().__init__(f"A replay under a new program was begun and not finished. Finish it first: {command}")
 
 
 class Corrupt(AccrueError):

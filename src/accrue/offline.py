@@ -27,6 +27,7 @@ from accrue.log.base import Position
 from accrue.log.sqlite_look import Ends
 from accrue.process.instead import Instead
 from accrue.process.replay.export import Some, Wanted, exported
+from accrue.process.replay.history import History, look_ahead
 from accrue.process.replay.rebuild import Order, Rebuilding, rebuild
 from accrue.process.replay.refold import Refold
 from accrue.process.replay.report import OnStep, Report
@@ -57,7 +58,7 @@ async def verify_directory(config: Config, clock: Clock, *, folder: Path | None,
             shop = wiring.workshop(config, clock, Path(place))
             report = await verify(snapshot, checkpoint, shop, on_step=on_step)
     report.unsettled = max(after.last - checkpoint.position, 0)
-    report.faults += _log_faults(before, after, checkpoint)
+    report.faults += _log_faults(before, after, checkpoint, archived=report.archived)
     return report
 
 
@@ -93,7 +94,7 @@ async def replay(config: Config, clock: Clock, *, tenant: str, text: str | None,
             snapshot, checkpoint = await stack.enter_async_context(seen(data_dir))
             old = await _program_before(snapshot, order) if order else None
             ends = Ends(log.identity, 0, await log.end(wiring.PARTITION))
-            for fault in _log_faults(ends, ends, checkpoint):
+            for fault in _log_faults(ends, ends, checkpoint, archived=None):
                 raise Corrupt(fault)
             shop = wiring.workshop(config, clock, stack.enter_context(_aside(data_dir)))
             task = Rebuilding(found=snapshot, checkpoint=checkpoint, log=log, new=new, shop=shop)
@@ -101,6 +102,20 @@ async def replay(config: Config, clock: Clock, *, tenant: str, text: str | None,
             position = await rebuild(task, order, compare=comparing.compare, on_step=on_step)
         kept = wiring.swap_books(data_dir, checkpoint)
     return Replayed(position=position, report=comparing.report, effect=comparing.effect, kept=kept)
+
+
+async def is_decided(config: Config) -> bool:
+    """Whether the log has a replay under another program that the book does not have yet. Raises as `replay` does."""
+    data_dir = existing(config)
+    with locked(data_dir):
+        log = await wiring.open_log(config, data_dir)
+        try:
+            async with seen(data_dir) as (_, checkpoint):
+                history, end = History(), await log.end(wiring.PARTITION)
+                await look_ahead(log, history, after=checkpoint.position, end=end)
+        finally:
+            await log.close()
+    return bool(history.stages)
 
 
 class _Comparing:
@@ -140,10 +155,15 @@ async def exported_records(config: Config, wanted: Wanted) -> AsyncIterator[tupl
 
 
 def existing(config: Config) -> Path:
-    """The data directory, which must be there. Raises `Misconfigured`."""
+    """The data directory, which must be there. Raises `Misconfigured`, and `Corrupt` when half of it is missing."""
     place = config.data_dir or Path(DEFAULT_DATA_DIR)
-    if not (place / "log.db").is_file() or not (place / "book.db").is_file():
+    has_log, has_book = (place / "log.db").is_file(), (place / "book.db").is_file()
+    if not has_log and not has_book:
         raise Misconfigured(f"There is no data directory at {place}. Say where it is with --data-dir.")
+    if not has_log:
+        raise Corrupt(f"{place} has a book but no log.db. Put the log back; nothing was changed.")
+    if not has_book:
+        raise Corrupt(f"{place} has a log but no book.db. Put the book back; nothing was changed.")
     return place
 
 
@@ -197,15 +217,18 @@ def _aside(data_dir: Path) -> Iterator[Path]:
         rmtree(place, ignore_errors=True)
 
 
-def _log_faults(before: Ends, after: Ends, checkpoint: Checkpoint) -> list[str]:
-    """What is wrong between log and book. `before` was looked at before the book, `after` after it."""
+def _log_faults(before: Ends, after: Ends, checkpoint: Checkpoint, *, archived: Position | None) -> list[str]:
+    """What is wrong between log and book. `before` was looked at before the book, `after` after it. `archived` is where
+    the archive ends, None where nobody looked."""
     if before.identity != checkpoint.log_identity:
         return [f"The book belongs to the log {checkpoint.log_identity!r}, but the log here is {before.identity!r}."]
     if before.trimmed > checkpoint.position:
-        return [
-            f"The log was trimmed up to position {before.trimmed}, but the archive ends at {checkpoint.position}: "
-            f"the records between are lost."
-        ]
+        trimmed = f"The log was trimmed up to position {before.trimmed}, but the"
+        if archived is None:
+            return [f"{trimmed} book's position is {checkpoint.position}. accrue verify says what the archive has."]
+        if before.trimmed > archived:
+            return [f"{trimmed} archive ends at {archived}: the records between are lost."]
+        return []  # the archive has them: that it goes on past the book is a fault of its own
     if after.last < checkpoint.position:
         return [f"The log ends at position {after.last}, but {checkpoint.position} is settled: this is an older log."]
     return []

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 import msgspec
@@ -23,7 +24,7 @@ from accrue.book.sqlite_swap import NEW, clear_new, swap, take_alone
 from accrue.clock import Clock
 from accrue.config import Config, ProcessConfig
 from accrue.connect.data_dir import locked
-from accrue.errors import Unavailable
+from accrue.errors import Unavailable, Unfinished
 from accrue.ingest.accept import Acceptor
 from accrue.ingest.commit import CommitLimits, GroupCommit
 from accrue.log.base import Log
@@ -107,7 +108,12 @@ async def running(config: Config, clock: Clock, *, opening: Opening = open_backe
         work = asyncio.create_task(worker.run(), name="worker")
         stack.push_async_callback(_stopped, work)
         # 4.
-        await _caught_up(worker, await log.end(PARTITION), work)
+        try:
+            await _caught_up(worker, await log.end(PARTITION), work)
+        except Unfinished:
+            if config.data_dir is None:
+                raise
+            raise Unfinished(f"accrue replay --data-dir {quote(str(config.data_dir))}") from None
         crashpoints.point("start 5: caught up with the log")
         # 5.
         commit = GroupCommit(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from accrue.cli.options import EPOCH, ConfigFile, DataDir, settings
-from accrue.cli.steps import Steps, told_steps
+from accrue.cli.steps import Steps, said_when_stopped, told_steps
 from accrue.cli.terminal import err
 from accrue.config import Config
 from accrue.errors import Misconfigured, Rejected
@@ -76,7 +78,8 @@ def export(
     )
     found = settings(config, data_dir=data_dir)
     existing(found)
-    with told_steps(WORDS) as steps, _opened(output) as file:
+    changed = "What was written is not all." if _is_stream(output) else "Nothing was changed."
+    with said_when_stopped(lambda: changed), told_steps(WORDS) as steps, _opened(output) as file:
         events, left_out = asyncio.run(_export(found, wanted, file, steps))
     told = f"{events:,} events" + (f"; {left_out:,} of the engine's own left out" if left_out else "")
     err().print(told, soft_wrap=True)
@@ -92,18 +95,34 @@ async def _export(config: Config, wanted: Wanted, file: BinaryIO, steps: Steps) 
     return events, left_out
 
 
+def _is_stream(output: Path) -> bool:
+    """Standard output, a device or a pipe: what is written there is gone."""
+    return output == STANDARD_OUTPUT or (output.exists() and not output.is_file())
+
+
 @contextmanager
 def _opened(output: Path) -> Iterator[BinaryIO]:
+    """Where to write. A file is written beside the one wanted, and takes its name when it is whole."""
     if output == STANDARD_OUTPUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    wanted = output.resolve()  # a link stays one
+    place = wanted if _is_stream(output) else wanted.with_name(f"{wanted.name}.{os.getpid()}.part")
     try:
-        file = output.open("wb")
+        file = place.open("wb")
     except OSError as error:
         raise Misconfigured(f"{output} cannot be written: {error.strerror}.") from error
-    with file:
-        yield file
+    try:
+        with file:
+            yield file
+        if place != wanted:
+            if wanted.exists():
+                shutil.copymode(wanted, place)
+            place.replace(wanted)
+    finally:
+        if place != wanted:
+            place.unlink(missing_ok=True)
 
 
 def _time_us(option: str, written: str) -> int:

@@ -14,7 +14,8 @@ import typer
 from accrue.config import DEFAULT_DATA_DIR, DEFAULT_TENANT, Config, load
 from accrue.core.period import Calendar
 from accrue.engine import Accrue
-from accrue.errors import InUse, Misconfigured, Rejected
+from accrue.errors import InUse, Rejected
+from accrue.offline import existing
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER_MIN = 60.0 * 24 * 365 * 100
@@ -47,12 +48,11 @@ def closing_nothing(config: Config) -> Config:
 async def opened(config: Path | None, data_dir: Path | None, tenant: str) -> AsyncIterator[Accrue]:
     """An engine on a data directory that is there, under the programs it has. It closes no periods.
 
-    Raises `Misconfigured` when there is no such directory and `InUse`, saying how to ask, while a server has it.
+    Raises `Misconfigured` when there is no such directory, `Corrupt` when half of it is missing, and `InUse`, saying
+    how to ask, while a server has it.
     """
     found = closing_nothing(settings(config, data_dir=data_dir))
-    place = found.data_dir or Path(DEFAULT_DATA_DIR)
-    if not (place / "log.db").is_file() and not (place / "book.db").is_file():
-        raise Misconfigured(f"There is no data directory at {place}. Say where it is with --data-dir.")
+    place = existing(found)
     found = msgspec.structs.replace(found, data_dir=place, program=None, programs={})
     try:
         async with Accrue.open(found, tenant=tenant) as accrue:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -12,15 +13,15 @@ from rich.console import Console
 from rich.text import Text
 
 from accrue.cli.options import DEFAULT_TENANT, AsJson, ConfigFile, DataDir, Tenant, settings
-from accrue.cli.steps import told_steps
+from accrue.cli.steps import said_when_stopped, told_steps
 from accrue.cli.terminal import Cell, out, printable, show_json, table
 from accrue.cli.verify import WORDS, Folder
 from accrue.clock import SystemClock
 from accrue.collector import calm
-from accrue.config import Config
+from accrue.config import DEFAULT_DATA_DIR, Config
 from accrue.core.reader import read
-from accrue.errors import Misconfigured, Rejected
-from accrue.offline import Replayed, try_program
+from accrue.errors import AccrueError, Misconfigured, Rejected
+from accrue.offline import Replayed, is_decided, try_program
 from accrue.offline import replay as replay_directory
 from accrue.process.replay.report import OnStep
 from accrue.process.replay.whatif import Effect, Moved
@@ -71,7 +72,7 @@ def replay(
     """
     text = _text(program, dry_run=dry_run, apply=apply)
     found = settings(config, data_dir=data_dir)
-    with told_steps(WORDS) as steps, calm():
+    with said_when_stopped(lambda: _state(found, dry_run=dry_run)), told_steps(WORDS) as steps, calm():
         if text is not None and dry_run:
             document = _tried(asyncio.run(_try(found, tenant, text, folder, steps)))
         else:
@@ -82,6 +83,17 @@ def replay(
         show_json(document)
     else:
         _show(document, out())
+
+
+def _state(config: Config, *, dry_run: bool) -> str:
+    """What has become of a replay that was stopped."""
+    try:
+        if dry_run or not asyncio.run(is_decided(config)):
+            return "Nothing was changed."
+    except AccrueError as error:
+        return f"Whether the replay is decided could not be found out: {error.detail}"
+    place = quote(str(config.data_dir or DEFAULT_DATA_DIR))
+    return f"The replay is decided; finish it with: accrue replay --data-dir {place}"
 
 
 async def _try(config: Config, tenant: str, text: str, folder: Path | None, on_step: OnStep) -> Effect:

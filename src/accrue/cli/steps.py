@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -35,6 +35,16 @@ class Steps:
         if share >= said + PLAIN_STEP:
             self._said[step] = share - share % PLAIN_STEP
             err().print(f"{words}: {share:.0%} of {of:,}", soft_wrap=True)
+
+
+@contextmanager
+def said_when_stopped(state: Callable[[], str] = lambda: "Nothing was changed.") -> Iterator[None]:
+    """On Ctrl-C say in one line what state things are in."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err().print(f"Stopped. {state()}", soft_wrap=True)
+        raise
 
 
 @contextmanager

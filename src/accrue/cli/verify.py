@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from accrue.cli.options import AsJson, ConfigFile, DataDir, iso, settings
-from accrue.cli.steps import told_steps
+from accrue.cli.steps import said_when_stopped, told_steps
 from accrue.cli.terminal import cell, out, pairs, printable, show_json
 from accrue.clock import SystemClock
 from accrue.collector import calm
@@ -82,7 +82,7 @@ def verify(
     found = settings(config, data_dir=data_dir)
     clock = SystemClock()
     began_s = clock.monotonic_s()
-    with told_steps(WORDS) as steps, calm():
+    with said_when_stopped(), told_steps(WORDS) as steps, calm():
         report = asyncio.run(verify_directory(found, clock, folder=folder, on_step=steps))
     seconds = clock.monotonic_s() - began_s
     if as_json:
@@ -109,9 +109,9 @@ def show_report(report: Report, seconds: float, console: Console) -> None:
     ]
     console.print(pairs(rows))
     if report.unsettled:
-        console.print(
-            f"\n{report.unsettled:,} records of the log are not settled yet; they are not part of this.", soft_wrap=True
-        )
+        many = f"{report.unsettled:,} records of the log are not settled yet; they are"
+        said = "1 record of the log is not settled yet; it is" if report.unsettled == 1 else many
+        console.print(f"\n{said} not part of this.", soft_wrap=True)
     for fault in report.faults:
         console.print(Text(f"\n{printable(fault)}", style="red"), soft_wrap=True)
     if report.differing:

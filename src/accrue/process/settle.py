@@ -25,6 +25,7 @@ from accrue.book.base import (
 )
 from accrue.core.attribute import encode_plain
 from accrue.core.table import Change, Table
+from accrue.errors import Corrupt
 from accrue.process.outcome import Counts
 from accrue.process.world import World
 
@@ -139,8 +140,17 @@ def put_back(world: World) -> None:
 
 
 def read_facts(checkpoint: Checkpoint) -> Facts:
-    """The facts of a checkpoint; empty ones for a new partition."""
-    return msgspec.json.decode(checkpoint.facts, type=Facts) if checkpoint.position else Facts({}, "")
+    """The facts of a checkpoint; empty ones for a new partition. Raises `Corrupt` when they are damaged."""
+    if not checkpoint.position:
+        return Facts({}, "")
+    try:
+        facts = msgspec.json.decode(checkpoint.facts, type=Facts)
+        bytes.fromhex(facts.archive)
+    except ValueError as error:
+        raise Corrupt(
+            f"The facts of the checkpoint in the book (partitions.facts) are damaged: {error}. Nothing was changed."
+        ) from error
+    return facts
 
 
 _tally_row: Callable[[tuple[str, str, str, str, int, int]], TallyRow] = partial(tuple.__new__, TallyRow)

@@ -22,7 +22,7 @@ from accrue.core.imported import IMPORTS, ImportData
 from accrue.core.program import ProgramError
 from accrue.core.reader import read
 from accrue.core.rule import Mode
-from accrue.errors import Misconfigured, Rejected
+from accrue.errors import Rejected, Unfinished
 from accrue.process.close import close_period
 from accrue.process.outcome import APPLIED, FAILED, UNMATCHED
 from accrue.process.patience import patiently
@@ -144,9 +144,7 @@ class System:
         """From the next event on this tenant's rules are these; before a replay's own record, what it decided."""
         ordered = self._world.instead.get(tenant)
         if data.source == "replay" and (ordered is None or ordered.sequence < sequence):
-            raise Misconfigured(
-                "A replay under a new program was begun and not finished. Finish it first: accrue replay --data-dir ..."
-            )
+            raise Unfinished
         try:
             program = read(data.text)
         except ProgramError as error:

@@ -223,6 +223,7 @@ class Worker:
         held = await self._book.checkpoint(self._partition)
         if held is None or held.log_identity != self._log.identity:
             return  # a new partition, or one that `claim` refuses
+        settle.read_facts(held)
         end = await self._log.end(self._partition)
         if end < held.position:
             raise Corrupt(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from accrue.cli.steps import Steps
 from unit.cli.running import Cli
 
 PROGRAM = """
@@ -119,6 +121,39 @@ def test_a_damaged_segment_ends_the_export_and_is_named(cli: Cli, data: Path) ->
     ran = cli("archive", "export", "--output", "out.ndjson")
     assert ran.code == 2
     assert "archive segment" in ran.err
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(cli: Cli, data: Path) -> None:
+    Path("out.ndjson").write_text("precious")
+    there = sorted(Path().iterdir())
+    with closing(sqlite3.connect(data / "book.db")) as book, book:
+        book.execute("UPDATE archive_segments SET events = events + 1 WHERE first_position > 1")
+    assert cli("archive", "export", "--output", "out.ndjson").code == 2
+    assert (Path("out.ndjson").read_text(), sorted(Path().iterdir())) == ("precious", there)
+
+
+def test_ctrl_c_leaves_no_part_of_an_export(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = sorted(Path().iterdir())
+    monkeypatch.setattr(Steps, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
+    ran = cli("archive", "export", "--output", "out.ndjson")
+    assert (ran.code, ran.err) == (130, "Stopped. Nothing was changed.\n")
+    assert sorted(Path().iterdir()) == there
+    ran = cli("archive", "export")
+    assert (ran.code, ran.err) == (130, "Stopped. What was written is not all.\n")
+
+
+def test_an_export_goes_through_a_link_and_into_a_device(cli: Cli, data: Path) -> None:
+    Path("real.ndjson").write_text("old")
+    Path("real.ndjson").chmod(0o640)
+    Path("out.ndjson").symlink_to("real.ndjson")
+    assert lines(cli)
+    assert Path("out.ndjson").is_symlink()
+    assert Path("real.ndjson").stat().st_mode & 0o777 == 0o640
+    Path("null").symlink_to("/dev/null")
+    assert cli("archive", "export", "--output", "null").code == 0
+    assert Path("/dev/null").is_char_device()
+    ran = cli("archive", "export", "--output", "no/such/out.ndjson")
+    assert (ran.code, "no/such/out.ndjson cannot be written" in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2018-06-01T12:00:00"])

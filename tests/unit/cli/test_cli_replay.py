@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from accrue import Accrue
 from accrue.connect.data_dir import locked
+from accrue.process.replay import rebuild
 from unit.cli.running import Cli
 
 PROGRAM = """
@@ -125,6 +128,44 @@ def test_nothing_is_decided_while_somebody_reads_the_book(cli: Cli, data: Path) 
     assert (ran.code, "open elsewhere" in ran.err) == (2, True)
     assert (data / "log.db").read_bytes() == before
     assert points(cli) == OLD_POINTS
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Ctrl-C once a step of the rebuilding is done."""
+
+    def interrupt(step: str) -> None:
+        done: Callable[..., Awaitable[object]] = getattr(rebuild, step)
+
+        async def then_stop(*given: object, **named: object) -> object:
+            result = await done(*given, **named)
+            signal.raise_signal(signal.SIGINT)
+            return result
+
+        monkeypatch.setattr(rebuild, step, then_stop)
+
+    return interrupt
+
+
+def test_ctrl_c_before_it_is_decided_changes_nothing(cli: Cli, data: Path, interrupted: Callable[[str], None]) -> None:
+    interrupted("give_lived_results")
+    ran = cli("replay", "--program", "new.toml", "--apply")
+    assert (ran.code, ran.err.splitlines()[-1]) == (130, "Stopped. Nothing was changed.")
+    assert points(cli) == OLD_POINTS
+
+
+def test_ctrl_c_after_it_is_decided_says_how_to_finish(
+    cli: Cli, data: Path, interrupted: Callable[[str], None]
+) -> None:
+    interrupted("_decide")
+    ran = cli("replay", "--program", "new.toml", "--apply")
+    finish = "accrue replay --data-dir accrue-data"
+    assert (ran.code, ran.err.splitlines()[-1]) == (130, f"Stopped. The replay is decided; finish it with: {finish}")
+    refused = cli("query", "user", "user1")
+    assert refused.code == 2
+    assert refused.err.endswith(f"Finish it first: {finish}\n")
+    assert cli(*finish.split()[1:]).code == 0
+    assert points(cli) == NEW_POINTS
 
 
 def test_a_damaged_archive_is_no_ground_to_build_on(cli: Cli, data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from accrue.cli.steps import Steps
 from accrue.connect.data_dir import locked
 from unit.cli.running import Cli
 
@@ -112,6 +114,10 @@ DAMAGE = {
     ),
     "a failed event": ("DELETE FROM failed_events", "failed_events, tenant 'default', sequence "),
     "a remembered id": ("DELETE FROM repeats WHERE run = 1", "repeats, index 'events', bucket "),
+    "how long ids are remembered": (
+        "UPDATE repeats SET expires_us = 1 WHERE index_name = 'events' AND run = 0",
+        ", run 0: expires_us ",
+    ),
     "what was counted": (
         "UPDATE partitions SET facts = json_set(facts, '$.counts.default.applied', 7)",
         "counts, tenant 'default': applied ",
@@ -204,6 +210,51 @@ def test_a_log_that_was_trimmed_past_the_archive_is_told(cli: Cli, data: Path) -
     ran = cli("verify")
     assert ran.code == 1
     assert "the records between are lost" in ran.out
+
+
+def test_a_position_that_is_too_low_loses_nothing(cli: Cli, data: Path) -> None:
+    """The log is trimmed as far as was settled in truth."""
+    with edited(data) as book:
+        book.execute("UPDATE partitions SET position = position - 1")
+        ((position,),) = book.execute("SELECT position FROM partitions").fetchall()
+    ran = cli("verify")
+    assert ran.code == 1
+    assert f"The archive goes on to position {position + 1}, past the book's position {position}." in ran.out
+    assert "missing" not in ran.out
+    assert "lost" not in ran.out
+    assert "\n1 record of the log is not settled yet; it is not part of this." in ran.out
+    assert cli("replay").code == 2
+    assert "lost" not in cli("replay").err
+
+
+@pytest.mark.parametrize("facts", ["{}", "not json", '{"counts": {}, "archive": "no digest"}'])
+def test_facts_that_cannot_be_read_are_named(cli: Cli, data: Path, facts: str) -> None:
+    with edited(data) as book:
+        book.execute("UPDATE partitions SET facts = ?", (facts,))
+    ran = cli("verify")
+    assert (ran.code, "facts" in ran.out) == (1, True)
+    for command in (["replay"], ["query", "user", "ada"], ["program", "list"]):
+        ran = cli(*command)
+        assert (ran.code, "facts" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("missing", ["log.db", "book.db"])
+@pytest.mark.parametrize("command", [["verify"], ["replay"], ["archive", "export"], ["query", "user", "ada"]])
+def test_the_file_that_is_missing_is_named_and_none_is_made(
+    cli: Cli, data: Path, command: list[str], missing: str
+) -> None:
+    (data / missing).unlink()
+    there = sorted(file.name for file in data.iterdir())
+    ran = cli(*command)
+    assert ran.code == 2
+    assert f"but no {missing}" in ran.err
+    assert sorted(file.name for file in data.iterdir()) == there
+
+
+def test_ctrl_c_says_that_nothing_was_changed(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Steps, "__call__", lambda *_: signal.raise_signal(signal.SIGINT))
+    ran = cli("verify")
+    assert (ran.code, ran.out, ran.err) == (130, "", "Stopped. Nothing was changed.\n")
 
 
 def test_what_cannot_be_verified_is_no_verdict(cli: Cli, data: Path) -> None:

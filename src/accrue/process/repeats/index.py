@@ -162,8 +162,9 @@ class RepeatIndex:
             self._evicted_unwritten = False
         return [self._row(run) for run in runs]
 
-    def load(self, run: RepeatRun) -> None:
-        """Take back a row the book has, in any order, before the first `add`. Raises `Corrupt`."""
+    def load(self, run: RepeatRun) -> int:
+        """Take back a row the book has, in any order, before the first `add`. Returns the `expires_us` that it should
+        have, which is not asked for here. Raises `Corrupt`."""
         stored = decode(run.data)
         if (run.index, run.bucket, run.entries) != (self.name, stored.part.start_us, stored.entries):
             raise Corrupt(
@@ -183,6 +184,7 @@ class RepeatIndex:
             self._count(filling)
             self._shelf_for(stored.entries).put(stored, written=True)
             self._evict()
+        return self._expires_us(stored.part)
 
     @property
     def effective_window_us(self) -> int | None:

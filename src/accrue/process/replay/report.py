@@ -28,13 +28,14 @@ class Report(Struct, kw_only=True):
 
     `compared` has the rows of each table, `boards` how many there are. `faults` are those of the files and of the
     archive, a sentence each. `differences` are the first of all; `differing` counts them by table. `unsettled` are
-    records that the log has and the book not yet.
+    records that the log has and the book not yet. `archived` is where the archive ends.
     """
 
     position: Position = 0
     log_time_us: int = 0
     segments: int = 0
     events: int = 0
+    archived: Position = 0
     compared: dict[str, int] = {}
     boards: int = 0
     unsettled: int = 0

@@ -40,7 +40,11 @@ async def verify(found: Snapshot, checkpoint: Checkpoint, shop: Workshop, *, on_
     report = Report(position=checkpoint.position, log_time_us=checkpoint.log_time_us)
     # 1. and 2.
     await check_file(found, report)
-    history = await check_archive(found, checkpoint, report, gapless=True, on_step=on_step)
+    try:
+        history = await check_archive(found, checkpoint, report, gapless=True, on_step=on_step)
+    except Corrupt as error:
+        report.faults.append(error.detail)
+        return report
     if history.faults:
         return report
     # 3.
@@ -108,7 +112,8 @@ async def check_file(found: Snapshot, report: Report) -> None:
 async def check_archive(
     found: Snapshot, checkpoint: Checkpoint, report: Report, *, gapless: bool, on_step: OnStep
 ) -> History:
-    """Step 2. What the archive holds; the report has what is wrong with it."""
+    """Step 2. What the archive holds; the report has what is wrong with it. Raises `Corrupt` when the checkpoint cannot
+    be read."""
 
     def on_segment(segment: Segment) -> None:
         on_step("archive", segment.last, checkpoint.position)
@@ -118,9 +123,14 @@ async def check_archive(
         await look_through(found.segments(0), history, gapless=gapless, on_segment=on_segment)
     except Corrupt as error:
         history.faults.append(error.detail)
+    report.segments, report.events, report.archived = history.segments, history.events, history.last
     if not history.faults:
         archive = settle.read_facts(checkpoint).archive
-        if history.last != checkpoint.position:
+        if history.last > checkpoint.position:
+            history.faults.append(
+                f"The archive goes on to position {history.last}, past the book's position {checkpoint.position}."
+            )
+        elif history.last < checkpoint.position:
             history.faults.append(
                 f"The archive ends at position {history.last}, and the book at {checkpoint.position}: "
                 "segments at its end are missing."
@@ -130,7 +140,6 @@ async def check_archive(
                 f"The checkpoint says that the archive's chain ends with {archive[:16]}..., "
                 f"and it ends with {history.digest.hex()[:16]}...."
             )
-    report.segments, report.events = history.segments, history.events
     report.faults += history.faults
     return history
 
@@ -160,7 +169,11 @@ async def compare_checkpoints(
     try:
         async for run in (await found.start(0)).repeats:
             if run.index in indexes:
-                indexes[run.index].load(run)
+                expires_us = indexes[run.index].load(run)
+                if run.expires_us != expires_us:  # too early, and the book forgets ids that would count again
+                    key: dict[str, Value] = {"index": run.index, "bucket": run.bucket, "run": run.run}
+                    found_us: dict[str, Value] = {"expires_us": run.expires_us}
+                    report.add(Difference("repeats", key, {"expires_us": expires_us}, found_us))
             else:
                 report.faults.append(f"The book has runs of a repeat index {run.index!r}, and there is no such index.")
     except (Corrupt, msgspec.MsgspecError) as error:
