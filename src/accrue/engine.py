@@ -26,6 +26,7 @@ from accrue.clock import Clock, SystemClock
 from accrue.config import DEFAULT_TENANT, Config, load
 from accrue.core.event import RETRACT
 from accrue.core.period import tzdata_version
+from accrue.core.program import ProgramError
 from accrue.core.ranking import Style
 from accrue.core.reader import read
 from accrue.errors import Misconfigured, Rejected
@@ -89,7 +90,10 @@ class Accrue:
         async with wiring.running(settings, clock or SystemClock()) as parts:
             accrue = cls(parts, tenant)
             for name, text in texts.items():
-                await accrue.tenant(name).use_file(text)
+                try:
+                    await accrue.tenant(name).use_file(text)
+                except ProgramError as error:  # it contradicts what was counted
+                    raise error.of_file(str(settings.program_files()[name])) from None
             yield accrue
 
     def tenant(self, name: str) -> Accrue:

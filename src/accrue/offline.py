@@ -5,8 +5,9 @@ All but a replay only read, at one moment of the book, and so may be done beside
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
@@ -148,9 +149,11 @@ class _Comparing:
 async def exported_records(config: Config, wanted: Wanted) -> AsyncIterator[tuple[Position, AsyncIterator[Some]]]:
     """The wanted events of the archive, record by record, and the position it ends at.
 
-    Raises `Misconfigured` when there is no archive.
+    Raises `Misconfigured` when there is no archive, and `NotFound` for a tenant that is not in it.
     """
     async with seen(existing(config)) as (snapshot, checkpoint):
+        if wanted.tenant is not None:
+            _check_tenant(wanted.tenant, [row.tenant for row in (await snapshot.start(wiring.PARTITION)).programs])
         yield checkpoint.position, exported(snapshot, checkpoint, wanted)
 
 
@@ -189,13 +192,18 @@ async def _program_before(snapshot: Snapshot, order: Order) -> Program:
     would mean something else under the new one."""
     start = await snapshot.start(wiring.PARTITION)
     programs = {row.tenant: row.text for row in start.programs}
-    if order.tenant not in programs:
-        known = ", ".join(sorted(programs))
-        raise NotFound(f"There is no tenant {order.tenant!r}. There are {known}.", field="tenant")
+    _check_tenant(order.tenant, programs)
     old = read(programs[order.tenant])
     if any(row.closed and row.tenant == order.tenant for row in start.periods):
         refuse_change(old, order.instead.program)
     return old
+
+
+def _check_tenant(tenant: str, tenants: Collection[str]) -> None:
+    if tenant not in tenants:
+        close = get_close_matches(tenant, sorted(tenants), n=1)
+        known = "" if close else f" There are {', '.join(sorted(tenants))}."
+        raise NotFound(f"There is no tenant {tenant!r}.{known}", field="tenant", nearest=close[0] if close else None)
 
 
 def _temporary(folder: Path | None) -> TemporaryDirectory[str]:

@@ -28,7 +28,7 @@ def test_a_server_answers_queries_while_it_has_the_directory(tmp_path: Path) -> 
 
         busy = ran("query", "user", "ada", "--data-dir", data)
         assert busy.returncode == 2
-        assert b"--url http://127.0.0.1" in busy.stderr
+        assert b"--url of that server" in busy.stderr
 
         week = ["--period", "week", "--at", "2018-06-01"]
         page = json.loads(ran("query", "board", "writers", *week, "--url", url, "--json").stdout)

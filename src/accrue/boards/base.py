@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from accrue.core.ranking import Order, Row, Standing, Style
+from accrue.errors import Rejected
 
 
 class BoardKey(NamedTuple):
@@ -109,3 +110,11 @@ class Boards(Protocol):
     async def close(self) -> None:
         """Give everything back."""
         ...
+
+
+def unknown_cursor() -> Rejected:
+    """The error for a cursor that is none of this board in this period."""
+    return Rejected(
+        "The cursor was not handed out for this board and period: send it with the period (and at) of the first page.",
+        field="cursor",
+    )

@@ -15,9 +15,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from accrue.boards.base import BoardKey
+from accrue.boards.base import BoardKey, unknown_cursor
 from accrue.core.ranking import Style
-from accrue.errors import Rejected
 
 CURSOR_CHARACTERS_MAX = 1_024
 DIGEST_SIZE_BYTES = 8
@@ -44,25 +43,21 @@ def encode(cursor: Cursor, key: BoardKey) -> str:
 def decode(text: str, key: BoardKey) -> Cursor:
     """The reverse. Raises `Rejected` for anything that `encode` did not make for this board."""
     if len(text) > CURSOR_CHARACTERS_MAX:
-        raise _unknown()
+        raise unknown_cursor()
     try:
         data = b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         digest, body = data[:DIGEST_SIZE_BYTES], data[DIGEST_SIZE_BYTES:]
         cursor = _decoder.decode(body)
     except (ValueError, msgspec.MsgspecError):
-        raise _unknown() from None
+        raise unknown_cursor() from None
     if digest != _digest(body, key):
-        raise _unknown()
+        raise unknown_cursor()
     return cursor
 
 
 def _digest(body: bytes, key: BoardKey) -> bytes:
     named = _encoder.encode((key, body))
     return hashlib.blake2b(named, digest_size=DIGEST_SIZE_BYTES).digest()
-
-
-def _unknown() -> Rejected:
-    return Rejected("The cursor was not handed out by this board.", field="cursor")
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -76,6 +76,8 @@ def export(
         tenant=tenant,
         plain=plain,
     )
+    if wanted.to_us < wanted.from_us:
+        raise Rejected(f"--from {from_} is after --to {to}.", field="from")
     found = settings(config, data_dir=data_dir)
     existing(found)
     changed = "What was written is not all." if _is_stream(output) else "Nothing was changed."

@@ -24,6 +24,7 @@ from msgspec import Struct
 from accrue.cli.here import Here
 from accrue.cli.options import DEFAULT_TENANT, ConfigFile, DataDir, Tenant, opened
 from accrue.cli.remote import Remote
+from accrue.errors import Rejected
 
 Answer = TypeVar("Answer")
 Asked = Here | Remote
@@ -50,7 +51,9 @@ class Source(Struct, frozen=True, kw_only=True):
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Asked]:
-        """What can be asked, open until the block ends."""
+        """What can be asked, open until the block ends. Raises `Rejected` when both places are given."""
+        if self.url is not None and self.data_dir is not None:
+            raise Rejected("--url asks a server and --data-dir a directory: give one of them.", field="url")
         if self.url is not None:
             yield Remote(self.url, self.tenant)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -52,7 +53,7 @@ def list_(
     if as_json:
         show_json(page)
     else:
-        shown_kept.show_failed(page, out())
+        shown_kept.show_failed(page, out(), type=type)
 
 
 @commands.command()
@@ -97,7 +98,7 @@ def replay(
     if as_json:
         show_json(results)
     else:
-        shown_kept.show_outcomes(results, out())
+        shown_kept.show_outcomes(results, out(), type=type)
     if any(result.outcome == "failed" for result in results):
         raise typer.Exit(FAILED_AGAIN)
 
@@ -121,7 +122,7 @@ def drop(
     if as_json:
         show_json(results)
     else:
-        shown_kept.show_outcomes(results, out())
+        shown_kept.show_outcomes(results, out(), type=type)
 
 
 async def _listed(asked: Asked, type: str, limit: int) -> FailedPage:
@@ -136,10 +137,12 @@ async def _listed(asked: Asked, type: str, limit: int) -> FailedPage:
 def _done(
     source: Source, act: FailedAct, sequences: Sequence[int] | None, everything: bool, type: str
 ) -> list[FailedOutcome]:
-    if bool(sequences) == everything:
-        raise Rejected(f"Say which: accrue failed {act} SEQUENCE..., or --all.", field="sequences")
+    if sequences and everything:
+        raise Rejected(f"--all takes no SEQUENCE: leave {sequences[0]} out, or --all.", field="sequences")
     if type and not everything:
-        raise Rejected("--type goes with --all.", field="type")
+        raise Rejected(f"--type goes with --all: accrue failed {act} --all --type {quote(type)}", field="type")
+    if not sequences and not everything:
+        raise Rejected(f"Say which: accrue failed {act} SEQUENCE..., or --all.", field="sequences")
     with told_steps({act: f"{act} failed events"}) as steps:
         if everything:
             return source.ask(lambda asked: _all_done(asked, act, type, steps))
@@ -160,7 +163,7 @@ async def _all_done(asked: Asked, act: FailedAct, type: str, steps: Steps) -> li
     cursor, waiting = None, 0
     while True:
         page = await asked.failed(type=type, limit=ROWS_MAX, cursor=cursor)
-        waiting = waiting or sum(reason.events for reason in page.reasons if type in ("", reason.type))
+        waiting = waiting or page.waiting
         if page.events:
             results += (await asked.act(act, [event.sequence for event in page.events])).results
             steps(act, len(results), max(waiting, len(results)))

@@ -59,7 +59,8 @@ async def opened(config: Path | None, data_dir: Path | None, tenant: str) -> Asy
             yield accrue
     except InUse:
         raise InUse(
-            f"{place} is in use by a running server or import. Ask the server: --url http://127.0.0.1:8080"
+            f"{place} is in use by a running server or import. Ask the server, with the --url of that server, "
+            "or wait for the import."
         ) from None
 
 

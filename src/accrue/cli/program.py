@@ -16,6 +16,7 @@ from accrue.cli import shown_kept
 from accrue.cli.asking import Asked, Source, asks
 from accrue.cli.options import AsJson
 from accrue.cli.terminal import out, show_json
+from accrue.core.program import ProgramError
 from accrue.core.program_diff import Differences, compare
 from accrue.core.reader import read
 from accrue.errors import Misconfigured, NotFound
@@ -119,8 +120,14 @@ def apply(
 
 @commands.command()
 @asks
-def rollback(source: Source, version: Version = None, as_json: AsJson = False) -> None:
-    """Put an older version in force again, as a new version; left out, the one before the current text.
+def rollback(
+    source: Source,
+    version: Annotated[
+        int | None, typer.Argument(min=1, help="Which version; the one before the current text if left out.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put an older version in force again, as a new version.
 
     What was counted meanwhile stays as it was counted.
 
@@ -143,7 +150,10 @@ async def _differences(asked: Asked, old: int, new: int | None) -> Differences:
 async def _applied(asked: Asked, text: str, name: str) -> Applied:
     before = await _version(asked, None)
     differences = _compared(before, text, name)
-    changed = await asked.use_program(text)
+    try:
+        changed = await asked.use_program(text)
+    except ProgramError as error:  # it contradicts what was counted
+        raise error.of_file(name) from None
     return Applied(changed, replace(await _version(asked, None), text=None), differences)
 
 

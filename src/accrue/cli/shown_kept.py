@@ -19,10 +19,10 @@ LINE_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 OUTCOMES_SHOWN = 20
 
 
-def show_failed(page: FailedPage, console: Console) -> None:
-    """The reasons, then the events."""
+def show_failed(page: FailedPage, console: Console, *, type: str) -> None:
+    """The reasons, then the events. `type` is the one asked for, if any."""
     if not page.waiting:
-        console.print("No failed event waits.", style="green")
+        console.print(f"No failed event{_of(type)} waits.", style="green", markup=False)
         return
     console.print(f"{page.waiting:,} failed event{_s(page.waiting)}", style="bold")
     reasons: list[list[Cell]] = [[reason.events, reason.type, reason.reason] for reason in page.reasons]
@@ -54,11 +54,11 @@ def show_failed_event(event: FailedEvent, console: Console) -> None:
     _body(event.body or "", console)
 
 
-def show_outcomes(results: Sequence[FailedOutcome], console: Console) -> None:
-    """How many came to what, and those that failed again."""
+def show_outcomes(results: Sequence[FailedOutcome], console: Console, *, type: str) -> None:
+    """How many came to what, and those that failed again. `type` is the one asked for, if any."""
     counts = Counter(result.outcome for result in results)
     told = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(counts.items()))
-    console.print(told or "no failed event waits")
+    console.print(told or f"no failed event{_of(type)} waits", markup=False)
     again: list[list[Cell]] = [
         [str(result.sequence), result.reason] for result in results if result.outcome == "failed"
     ]
@@ -140,6 +140,10 @@ def _body(body: str, console: Console) -> None:
 
 def _to_the_second(time: str | None) -> str | None:
     return f"{time[:19]}Z" if time else time
+
+
+def _of(type: str) -> str:
+    return f" of the type {printable(type)!r}" if type else ""
 
 
 def _s(count: int) -> str:

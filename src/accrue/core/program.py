@@ -15,6 +15,7 @@ from msgspec import Struct
 from accrue.core.meaning import Names
 from accrue.core.period import Calendar
 from accrue.core.rule import Badge, Board, Cap, Metric, Retract, Rule, Streak, Tables
+from accrue.core.source_lines import SourceLines
 from accrue.errors import NotFound, Rejected
 
 SEMANTICS = 1
@@ -36,6 +37,10 @@ class ProgramError(Rejected):
     def __init__(self, problems: list[Problem], *, file: str = "program") -> None:
         self.problems = sorted(problems, key=lambda problem: problem.line)
         super().__init__("\n".join(f"{file}:{problem.line}: {problem.message}" for problem in self.problems))
+
+    def of_file(self, file: str) -> ProgramError:
+        """The same, naming the file that the text is from."""
+        return ProgramError(self.problems, file=file)
 
 
 class Program(Struct, frozen=True, kw_only=True):
@@ -96,14 +101,16 @@ def _found(named: Mapping[str, Named], name: str, what: str) -> Named:
 
 def refuse_change(old: Program, new: Program) -> None:
     """Raises `ProgramError` where a new program would give another meaning to numbers that were counted already."""
+    lines = SourceLines(new.text)
     problems = []
     for name, metric in new.metrics.items():
         was = old.metrics.get(name)
         if was is not None and (was.scale, was.kind) != (metric.scale, metric.kind):
-            problems.append(f"the metric {name!r} was kept for {was.kind}s with {was.scale} decimal digits")
+            said = f"the metric {name!r} was kept for {was.kind}s with {was.scale} decimal digits"
+            problems.append((lines.line("metrics", name), said))
     for name, streak in new.streaks.items():
         before = old.streaks.get(name)
         if before is not None and before.every != streak.every:
-            problems.append(f"the streak {name!r} was kept by {before.every}")
+            problems.append((lines.line("streaks", name), f"the streak {name!r} was kept by {before.every}"))
     if problems:
-        raise ProgramError([Problem(1, f"{problem}; give the new one another name") for problem in problems])
+        raise ProgramError([Problem(line, f"{said}; give the new one another name") for line, said in problems])

@@ -46,7 +46,8 @@ def _wrong_shape(message: str, line: bytes) -> Rejected:
     if message.startswith(_UNKNOWN):
         # Only the event itself is closed to unknown names, so the name is all that follows.
         name = shortened(message[len(_UNKNOWN) : -1])
-        return Rejected(f"An event has no field {name!r}{nearest(name, EVENT_FIELDS)}.", field=f"$.{name}")
+        hint = nearest(name, EVENT_FIELDS) or "."
+        return Rejected(f"An event has no field {name!r}{hint}", field=f"$.{name}")
     if message.startswith(_MISSING):
         name = message[len(_MISSING) : -1]
         return Rejected(f"An event needs a {name}.", field=f"$.{name}")

@@ -12,13 +12,14 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
+from accrue.boards.base import unknown_cursor
 from accrue.book.base import ResultRow
 from accrue.core.period import Period
 from accrue.core.program import Program
 from accrue.core.ranking import Style
 from accrue.core.rule import Board
 from accrue.core.tally import shown
-from accrue.errors import NotFound, Rejected
+from accrue.errors import NotFound
 from accrue.process.base import FinalStandings
 from accrue.serve.answers import BoardPage, BoardRow, Correction, Quantity, RankRow, Ranks, iso
 
@@ -154,7 +155,7 @@ def _decoded(final: Final, cursor: str) -> tuple[int, Style]:
         for known in get_args(Style):
             if known == style and digest == _digest(final, place, style):
                 return place, known
-    raise Rejected("The cursor was not handed out by this board.", field="cursor")
+    raise unknown_cursor()
 
 
 def _digest(final: Final, place: int, style: str) -> str:

@@ -42,7 +42,7 @@ class FailedEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class FailedPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Failed events, oldest first. `waiting` and `reasons` (the most frequent ones first, 100 at most) count all there
-    are; `cursor` leads to the next page."""
+    are, of the type asked for if one was; `cursor` leads to the next page."""
 
     waiting: int
     reasons: list[FailedReason]
@@ -106,7 +106,7 @@ class KeptQueries:
         """A page of failed events; of one type, if that is given."""
         self._live.program(tenant)
         rows = await self._kept.failed(tenant, after=_after(cursor), rows=_limited(limit) + 1, type=type)
-        reasons = self._kept.failed_reasons(tenant)
+        reasons = {what: events for what, events in self._kept.failed_reasons(tenant).items() if type in ("", what[0])}
         counted = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
         return FailedPage(
             waiting=sum(reasons.values()),

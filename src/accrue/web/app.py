@@ -15,6 +15,7 @@ from accrue.core.event import BODY_SIZE_BYTES_MAX
 from accrue.errors import AccrueError, NotFound, Rejected
 from accrue.web.address import decoded, query_of
 from accrue.web.body import App
+from accrue.web.faults import sentence
 from accrue.web.openapi import Accepted
 from accrue.web.problems import Malformed, WrongMethod, answer_of
 
@@ -53,6 +54,12 @@ def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:
     return Response(body, status_code=status, media_type=media_type, headers=names)
 
 
+def _type_of(request: AnyRequest, name: str) -> object:
+    """The type of a parameter of the route; None where it is one that routes share, or has another name here."""
+    parameter = request.route_handler.parsed_fn_signature.parameters.get(name)
+    return None if parameter is None else parameter.annotation
+
+
 def _in_our_words(request: AnyRequest, error: HTTPException) -> Exception:
     """What the framework found wrong, in the error tree. What it found wrong with itself stays as it is."""
     if isinstance(error, ValidationException):
@@ -60,7 +67,9 @@ def _in_our_words(request: AnyRequest, error: HTTPException) -> Exception:
         for fault in faults:
             if isinstance(fault, dict):
                 name = str(fault.get("key", ""))
-                return Rejected(f"{name}: {fault.get('message', '')}.".replace("`", ""), field=name)
+                said = str(fault.get("message", ""))
+                known = sentence(said, name, _type_of(request, name))
+                return Rejected(known or f"{name}: {said}.".replace("`", ""), field=name)
         return Rejected(error.detail)
     if isinstance(error, NotFoundException):
         path = request.scope["path"][:200]

@@ -12,6 +12,7 @@ import msgspec
 
 from accrue.core.event import BODY_SIZE_BYTES_MAX, has_nul
 from accrue.errors import Rejected, TooLarge
+from accrue.web.faults import sentence, type_of
 from accrue.web.problems import Malformed, WrongMediaType
 
 Scope = MutableMapping[str, Any]
@@ -87,7 +88,7 @@ async def read_json(receive: Receive, headers: Mapping[bytes, bytes], decoder: m
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _wrong_shape(str(error)) from None
+        raise _wrong_shape(str(error), decoder.type) from None
     except msgspec.DecodeError:  # a number too long for any reader
         raise Malformed("The body holds a number that cannot be read.", field="$") from None
 
@@ -104,7 +105,7 @@ def is_json(body: bytes) -> bool:
 _anything = msgspec.json.Decoder()
 
 
-def _wrong_shape(message: str) -> Rejected:
+def _wrong_shape(message: str, shape: object) -> Rejected:
     """What msgspec says, as a sentence with the field it is about."""
     fault, _, path = message.partition(" - at ")
     path = path.strip("`") or "$"
@@ -113,4 +114,6 @@ def _wrong_shape(message: str) -> Rejected:
             name = fault.removeprefix(start).strip("`")[:64]
             said = "is missing" if "missing" in start else "is not a field here"
             return Rejected(f"{name!r} {said}.", field=f"{path}.{name}")
-    return Rejected(f"{fault.replace('`', '')}.", field=path)
+    name = path.removeprefix("$.")
+    words = None if path == "$" else sentence(fault, name, type_of(shape, name))
+    return Rejected(words or f"{fault.replace('`', '')}.", field=path)

@@ -160,3 +160,16 @@ def test_an_export_goes_through_a_link_and_into_a_device(cli: Cli, data: Path) -
 def test_a_time_that_is_none_is_refused(cli: Cli, data: Path, time: str) -> None:
     ran = cli("archive", "export", "--from", time)
     assert (ran.code, "with a zone" in ran.err) == (2, True)
+
+
+def test_a_tenant_that_is_not_there_is_named_with_the_nearest(cli: Cli, data: Path) -> None:
+    for tenant, said in (("forun", "Did you mean 'forum'?"), ("x", "There are default, forum.")):
+        ran = cli("archive", "export", "--tenant", tenant, "--output", "out.ndjson")
+        assert (ran.code, Path("out.ndjson").exists()) == (2, False)
+        assert f"There is no tenant '{tenant}'. {said}" in " ".join(ran.err.split())
+
+
+def test_from_after_to_is_refused(cli: Cli, data: Path) -> None:
+    ran = cli("archive", "export", "--from", "2019-01-02", "--to", "2019-01-01")
+    assert ran.code == 2
+    assert "--from 2019-01-02 is after --to 2019-01-01" in ran.err

@@ -60,7 +60,11 @@ def test_failed_events_are_counted_by_reason_and_listed(cli: Cli, data: Path) ->
     assert any(line[1:4] == ["paid", "p1", "2018-06-01T12:00:00Z"] for line in lines)
     assert "there are more; --limit shows them" in ran.out
     assert "No failed event waits." not in ran.out
-    assert cli("failed", "list", "--type", "other", "--json").document["events"] == []
+    none = {"waiting": 0, "reasons": [], "events": []}
+    assert cli("failed", "list", "--type", "other", "--json").document == none
+    assert cli("failed", "list", "--type", "other").out == "No failed event of the type 'other' waits.\n"
+    assert cli("failed", "replay", "--all", "--type", "other").out == "no failed event of the type 'other' waits\n"
+    assert cli("failed", "list", "--type", "paid", "--json").document["waiting"] == 3
 
 
 def test_a_failed_event_is_shown_whole_and_cannot_write_to_the_terminal(cli: Cli, data: Path) -> None:
@@ -93,8 +97,9 @@ def test_after_the_fix_all_are_replayed_and_what_fails_again_is_the_exit_code(cl
     ("arguments", "said"),
     [
         (["replay"], "SEQUENCE..., or --all"),
-        (["replay", 1, "--all"], "SEQUENCE..., or --all"),
+        (["replay", 7, "--all"], "leave 7 out, or --all"),
         (["drop", 1, "--type", "paid"], "--type goes with --all"),
+        (["replay", "--type", "paid"], "accrue failed replay --all --type paid"),
         (["replay", 7], "No failed event waits at 7."),
         (["show", 7], "No failed event waits at 7."),
     ],
@@ -146,3 +151,29 @@ def test_a_program_that_may_not_be_applied_changes_nothing(cli: Cli, data: Path)
     assert "cannot be read" in cli("program", "apply", "nowhere.toml").err
     assert "There is no version before this one." in cli("program", "rollback").err
     assert len(cli("program", "list", "--json").document["programs"]) == 1
+
+
+CONTRADICTION = "[metrics.others]\n\n[metrics.points]\nscale = 2\n"
+
+
+@pytest.mark.parametrize(
+    "command", [["program", "apply", "new.toml"], ["import", "none.ndjson", "--program", "new.toml"]]
+)
+def test_what_contradicts_the_numbers_is_named_with_its_file_and_line(cli: Cli, data: Path, command: list[str]) -> None:
+    Path("new.toml").write_text(CONTRADICTION)
+    Path("none.ndjson").write_text("")
+    ran = cli(*command)
+    assert ran.code == 2
+    assert "new.toml:3: the metric 'points' was kept for users" in " ".join(ran.err.split())
+
+
+def test_rollback_says_in_one_place_what_it_does_without_a_version(cli: Cli) -> None:
+    text = " ".join(cli("program", "rollback", "--help").out.replace("│", " ").split())
+    assert "the one before the current text if left out" in text
+    assert "the current one if left out" not in text
+
+
+def test_a_server_and_a_directory_are_not_asked_together(cli: Cli) -> None:
+    ran = cli("failed", "list", "--url", "http://127.0.0.1:9", "--data-dir", "accrue-data")
+    assert ran.code == 2
+    assert "--url asks a server and --data-dir a directory" in ran.err

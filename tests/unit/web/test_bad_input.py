@@ -323,3 +323,24 @@ async def test_no_address_makes_a_fault_of_the_server(
     answer = await call("GET", start + rest, query=query, headers=[(b"accrue-tenant", header)] if header else [])
 
     assert answer.status < 500, answer.body
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("style=weird", "style is ordinal, competition or dense, not 'weird'."),
+        ("after=soon", "after is a whole number."),
+        ("limit=1.5", "limit is a whole number."),
+    ],
+)
+async def test_a_parameter_is_told_in_words_what_it_may_be(client: httpx.AsyncClient, query: str, said: str) -> None:
+    assert (await client.get(f"/v1/boards/writers?{query}")).json()["detail"] == said
+
+
+async def test_a_field_is_told_in_words_what_it_may_be(client: httpx.AsyncClient) -> None:
+    score = {"id": "s", "subject": "ada", "value": 1, "mode": "weird"}
+    assert (await client.post("/v1/boards/writers/scores", json=score)).json()["detail"] == (
+        "mode is set, best or add, not 'weird'."
+    )
+    event = await client.post("/v1/events", json={"id": "e", "typ": "t"})
+    assert event.json()["detail"] == "An event has no field 'typ', did you mean 'type'?"

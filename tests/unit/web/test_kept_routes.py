@@ -121,11 +121,13 @@ async def test_failed_events_are_paged_and_told_by_type(client: httpx.AsyncClien
     while True:
         page = await got(client, f"/v1/failed?type=paid&limit=2{cursor}")
         found += [event["id"] for event in page["events"]]
-        assert page["waiting"] == 6
+        assert page["waiting"] == 5
+        assert [reason["type"] for reason in page["reasons"]] == ["paid"]
         if "cursor" not in page:
             break
         cursor = f"&cursor={page['cursor']}"
     assert found == ["p0", "p1", "p2", "p3", "p4"]
+    assert (await got(client, "/v1/failed"))["waiting"] == 6
 
 
 async def test_reasons_are_counted_for_prometheus(client: httpx.AsyncClient) -> None:

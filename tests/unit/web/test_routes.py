@@ -133,6 +133,9 @@ async def test_a_board_is_read_in_pages_of_one_snapshot(client: httpx.AsyncClien
 
     first = (await client.get("/v1/boards/writers?limit=3&style=dense")).json()
     second = (await client.get("/v1/boards/writers", params={"limit": 3, "cursor": first["cursor"]})).json()
+    other = await client.get("/v1/boards/writers", params={"period": "day", "cursor": first["cursor"]})
+    assert (other.status_code, other.json()["field"]) == (422, "cursor")
+    assert "send it with the period" in other.json()["detail"]
 
     assert [row["rank"] for row in first["rows"]] == [1, 1, 1]
     assert [row["subject"] for row in first["rows"] + second["rows"]] == [f"user-{i}" for i in range(5)]

@@ -193,7 +193,9 @@ def _parts(field: str, source: str, header: list[str]) -> tuple[str | int, ...]:
 
 def _column(field: str, name: str, header: list[str]) -> int:
     if name not in header:
-        raise Rejected(f"{field} names the column {name!r}, which is not there{nearest(name, header)}.", field=field)
+        raise Rejected(
+            f"{field} names the column {name!r}, which is not there{nearest(name, header) or '.'}", field=field
+        )
     if header.count(name) > 1:
         raise Rejected(f"{field} names the column {name!r}, which is there {header.count(name)} times.", field=field)
     return header.index(name)
