@@ -309,7 +309,7 @@ class Scenario:
         if archived[: len(history)] != list(history.items()):
             raise Wrong("the archive is not what the log was")
         self._compare_lists()
-        self._deployment.kill()  # a death that is still to come would take this fold's calls with it
+        await self._deployment.bury()  # a death that is still to come would take this fold's calls with it
         async with Partition(self._folder / "replay", memory=self._memory) as again:
             await again.feed(list(history.values()))
             await again.caught_up()
