@@ -208,7 +208,7 @@ class Scenario:
                 subject=subject,
                 value=value,
                 mode=mode,
-                time_us=None,  # type: ignore[arg-type]  # one of the three words
+                time_us=None,
             )
 
         await self._insist(submit)

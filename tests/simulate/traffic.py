@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
+from accrue.ingest.accept import ScoreMode
 from simulate.programs import OBJECT_METRICS, RETRACTABLE, TOPICS, TYPES, USER_METRICS
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -14,6 +15,7 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 USERS = ("ann", "bob", "cat", "dan")
 OBJECTS = ("p1", "p2", "ann")  # an object may have the id of a user
 LATE_S = (0, 0, 0, 1, MINUTE_S, HOUR_S, 3 * HOUR_S, DAY_S, 2 * DAY_S, 8 * DAY_S, 33 * DAY_S)
+MODES: tuple[ScoreMode, ...] = ("set", "best", "add")
 ROBOT = "Googlebot/2.1 (+http://www.google.com/bot.html)"
 
 
@@ -43,10 +45,10 @@ class Traffic:
         self._made += 1
         return f"e{self._made}"
 
-    def score(self) -> tuple[str, int, str]:
+    def score(self) -> tuple[str, int, ScoreMode]:
         """Whose score, what score, and how it joins the one there is."""
         subject = self._random.choice((*USERS, *OBJECTS))
-        return subject, self._random.choice((0, 1, 3, 7, -2)), self._random.choice(("set", "best", "add"))
+        return subject, self._random.choice((0, 1, 3, 7, -2)), self._random.choice(MODES)
 
     def _event(self, now_us: int) -> dict[str, Any]:
         random = self._random

@@ -285,15 +285,6 @@ def test_the_digest_does_not_depend_on_whether_the_next_record_has_come_to_evict
     assert digest(again) == digest(remembered)
 
 
-def test_steady_says_when_several_records_may_be_looked_up_at_once() -> None:
-    remembered = index(window_us=4 * HOUR_US, size_bytes_max=40 * 20)
-    assert remembered.steady(100 * HOUR_US, 40)
-    filled(remembered, range(30))
-    assert remembered.steady(5 * HOUR_US - 1, 10)
-    assert not remembered.steady(5 * HOUR_US, 0), "the first bucket would go"
-    assert not remembered.steady(0, 11), "the limit would be passed"
-
-
 def test_freezing_hands_out_each_entry_once_and_merging_keeps_the_rows_valid() -> None:
     remembered, book = index(), []
     for start in range(0, 300, 3):

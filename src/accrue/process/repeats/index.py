@@ -139,15 +139,6 @@ class RepeatIndex:
         if self._evict():
             self._evicted_unwritten = True
 
-    def steady(self, log_time_us: int, adds: int) -> bool:
-        """Whether advancing to this time and adding so many on the way would forget nothing.
-
-        If so, a fold may look up the keys of several records at once.
-        """
-        if self._entries + adds > self._entries_max:
-            return False
-        return not self._parts or self._expires_us(self._parts[0].part) > log_time_us
-
     def freeze(self) -> list[RepeatRun]:
         """Everything added since the last freeze, as rows for the book.
 
