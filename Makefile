@@ -71,9 +71,10 @@ simulate: .venv/ready
 # What an older lock pinned stays pinned unless it has to move; `make lock LOCK=--upgrade` takes the newest of all.
 # A machine may have its own package index or mirror: none of that may reach the file, hence the --no-emit options.
 LOCK ?=
+EXTRAS := --extra dev --extra postgres --extra redis --extra rabbitmq --extra kafka
 lock: .venv/locked
 	@grep -v '^# ' requirements.lock > .venv/requirements.lock
-	@$(BIN)/pip-compile --quiet --no-header --generate-hashes --strip-extras --allow-unsafe --extra dev $(LOCK) \
+	@$(BIN)/pip-compile --quiet --no-header --generate-hashes --strip-extras --allow-unsafe $(EXTRAS) $(LOCK) \
 	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
 	    --output-file .venv/requirements.lock pyproject.toml
 	@{ echo '# Every package that Accrue, its tests and its tools need, each with a hash. Written by `make lock`.'; \
