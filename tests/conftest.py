@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["servers.fixtures"]
+
 TEST_DATA = "ACCRUE_TEST_DATA"
 
 
