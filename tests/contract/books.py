@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from accrue.book.base import Book, Checkpoint, FailedRow, Segment, Settlement
+from accrue.book.snapshot import Snapshot
 
 T = "community"
 SEQUENCE_MAX = 2**63 - 1
@@ -16,13 +17,23 @@ SEQUENCE_MAX = 2**63 - 1
 class Books:
     """Opens the one book of a test, again and again, and closes all of it at the end."""
 
-    def __init__(self, opener: Callable[[], Awaitable[Book]]) -> None:
+    def __init__(
+        self, opener: Callable[[], Awaitable[Book]], snapshot_opener: Callable[[], Awaitable[Snapshot]]
+    ) -> None:
         self._opener = opener
-        self._opened: list[Book] = []
+        self._snapshot_opener = snapshot_opener
+        self._opened: list[Book | Snapshot] = []
 
     async def open(self) -> Book:
-        self._opened.append(await self._opener())
-        return self._opened[-1]
+        book = await self._opener()
+        self._opened.append(book)
+        return book
+
+    async def snapshot(self) -> Snapshot:
+        """The book as it is now."""
+        snapshot = await self._snapshot_opener()
+        self._opened.append(snapshot)
+        return snapshot
 
     async def close(self) -> None:
         for book in self._opened:

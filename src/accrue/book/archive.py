@@ -38,6 +38,10 @@ the archive again holds two of them."""
 
 READ_SIZE_BYTES = 1024 * 1024
 
+COMPRESSED_SIZE_BYTES_MIN = 64 * 1024
+"""Small records wait until there is so much to compress: going back to the compressor's tables for each would cost two
+to four times as much."""
+
 _HEADER = Struct(">4sBQ")
 _RECORD = Struct(">QI")
 _TRAILER = Struct(">qqqq")
@@ -71,18 +75,21 @@ class Building(Protocol):
 
 
 class SegmentBuilder:
-    """Compresses records as they are folded. Holds only the compressed bytes and zstd's window (a few MiB)."""
+    """Compresses records as they are folded. Holds the compressed bytes, less than `COMPRESSED_SIZE_BYTES_MIN` that
+    wait for it, and zstd's window (a few MiB)."""
 
     def __init__(self, partition: int, *, level: int = LEVEL) -> None:
         self._partition = partition
         self._compressor = zstandard.ZstdCompressor(level=level).compressobj()
         self._hash = _content_hash()
         self._pieces: list[bytes] = []
+        self._waiting: list[bytes] = []
+        self._waiting_size_bytes = 0
         self._first = 0
         self._last = 0
         self._events = 0
         self.size_bytes = 0
-        """Compressed bytes held so far."""
+        """What is held so far: compressed, or waiting for it."""
         self.content_size_bytes = 0
         """What they were before."""
 
@@ -99,8 +106,13 @@ class SegmentBuilder:
         """Add the record at `position`, which holds so many events. Raises `Corrupt` when positions do not grow."""
         if position <= self._last:
             raise Corrupt(f"Partition {self._partition}: position {position} follows {self._last}.")
-        self._take(_RECORD.pack(position, len(record)))
-        self._take(record)
+        self._waiting += (_RECORD.pack(position, len(record)), record)
+        size_bytes = _RECORD.size + len(record)
+        self._waiting_size_bytes += size_bytes
+        self.size_bytes += size_bytes
+        self.content_size_bytes += size_bytes
+        if self._waiting_size_bytes >= COMPRESSED_SIZE_BYTES_MIN:
+            self._compress()
         self._first = self._first or position
         self._last = position
         self._events += events
@@ -109,6 +121,7 @@ class SegmentBuilder:
         """The segment, chained to the digest `previous`. It must hold a record; nothing may be added after."""
         if self.is_empty:
             raise ValueError("A segment holds at least one record.")
+        self._compress()
         self._pieces.append(self._compressor.flush())
         segment = Segment(
             partition=self._partition,
@@ -121,13 +134,15 @@ class SegmentBuilder:
         )
         return segment._replace(digest=_digest(self._hash, segment))
 
-    def _take(self, data: bytes) -> None:
+    def _compress(self) -> None:
+        data = b"".join(self._waiting)
         self._hash.update(data)
         piece = self._compressor.compress(data)
         if piece:
             self._pieces.append(piece)
-        self.size_bytes += len(piece)
-        self.content_size_bytes += len(data)
+        self.size_bytes += len(piece) - self._waiting_size_bytes
+        self._waiting.clear()
+        self._waiting_size_bytes = 0
 
 
 def pack(

@@ -248,7 +248,15 @@ class Book(Protocol):
         """How far the book has come; None when nobody ever claimed the partition. Changes nothing."""
         ...
 
-    async def claim(self, partition: int, *, owner: str, log_identity: str) -> Checkpoint:
+    async def claim(
+        self,
+        partition: int,
+        *,
+        owner: str,
+        log_identity: str,
+        address: str = "",
+        seen: tuple[int, int] | None = None,
+    ) -> Checkpoint:
         """Take the partition: raise its epoch and return its checkpoint (position 0 when it is new).
 
         Raises `Corrupt` when the checkpoint belongs to another log, and then nothing has changed. Whether the log
@@ -261,7 +269,8 @@ class Book(Protocol):
 
         Raises `Fenced` when (partition, epoch, position) of `before` is not what the book holds, `Full` when
         there is no room and `Unavailable` on other faults; then nothing was written. After an unknown
-        outcome it reads the checkpoint back and answers accordingly.
+        outcome it reads the checkpoint back and answers accordingly. When even that cannot be read (`Unavailable`),
+        the next settlement begins with it: from the same `before`, it holds what this one held, or newer.
         """
         ...
 
@@ -317,6 +326,10 @@ class Book(Protocol):
 
     async def programs(self, tenant: str) -> list[ProgramRow]:
         """Every version of a tenant's program, oldest first."""
+        ...
+
+    async def versions(self) -> dict[str, int]:
+        """Every tenant, with the version of its program in force."""
         ...
 
     async def start(self, partition: int) -> Start:

@@ -18,9 +18,10 @@ Cell = int | bytes | None
 
 Row = tuple[Cell, ...]
 
-APART = frozenset({"migrations", "partitions", "repeats", "archive_segments"})
+APART = frozenset({"migrations", "partitions", "heartbeats", "deployment", "repeats", "archive_segments"})
 """Tables that are not rows to be compared: the checkpoint, the index of ids (which is cut where settlements fell) and
-the archive are looked at in ways of their own, and the schema is checked when the file is opened."""
+the archive are looked at in ways of their own, the schema is checked when the book is opened, and who owns what is no
+part of what was counted."""
 
 
 class Shape(Struct, frozen=True):
@@ -60,7 +61,7 @@ class Snapshot(Protocol):
         ...
 
     async def damage(self) -> list[str]:
-        """What the database itself finds wrong with its file, one clause each; nothing when it is sound."""
+        """What the database itself finds wrong with what it holds, one clause each; nothing when it is sound."""
         ...
 
     async def close(self) -> None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from accrue.book import sqlite_settle
+from accrue.book import sqlite_owning, sqlite_settle
 from accrue.book.base import (
     AppliedRow,
     AttributeRow,
@@ -37,8 +38,10 @@ from accrue.book.base import (
     TallyRow,
     Written,
 )
-from accrue.book.migrate import check_file, migrate, shipped
+from accrue.book.migrate import check_file, migrate
+from accrue.book.owning import Owned
 from accrue.book.queries import load_queries
+from accrue.book.schema import shipped
 from accrue.connect.soundness import check_sound
 from accrue.connect.sqlite import SqliteThread
 from accrue.errors import Misconfigured, Unavailable
@@ -65,7 +68,7 @@ Parameters = Mapping[str, str | int]
 
 
 class SqliteBook:
-    """A `Book` in one file. Made by `open`; whoever opens it closes it."""
+    """A `Book` in one file, `Owners` too. Made by `open`; whoever opens it closes it."""
 
     def __init__(self, writer: SqliteThread, reader: SqliteThread) -> None:
         self._writer = writer
@@ -101,10 +104,31 @@ class SqliteBook:
     async def checkpoint(self, partition: int) -> Checkpoint | None:
         return await self._reader.run(lambda c: sqlite_settle.find_checkpoint(c, partition))
 
-    async def claim(self, partition: int, *, owner: str, log_identity: str) -> Checkpoint:
-        return await self._writer.run(
-            lambda c: sqlite_settle.claim(c, partition, owner=owner, log_identity=log_identity)
+    async def found(self, *, partitions: int, log_identity: str, created_us: int) -> None:
+        await self._writer.run(
+            lambda c: sqlite_owning.found(c, partitions=partitions, log_identity=log_identity, created_us=created_us)
         )
+
+    async def owners(self) -> list[Owned]:
+        return await self._reader.run(sqlite_owning.owners)
+
+    async def claim(
+        self,
+        partition: int,
+        *,
+        owner: str,
+        log_identity: str,
+        address: str = "",
+        seen: tuple[int, int] | None = None,
+    ) -> Checkpoint:
+        claim = partial(sqlite_settle.claim, owner=owner, log_identity=log_identity, address=address, seen=seen)
+        return await self._writer.run(lambda c: claim(c, partition))
+
+    async def beat(self, partition: int, *, epoch: int) -> None:
+        await self._writer.run(lambda c: sqlite_owning.beat(c, partition, epoch))
+
+    async def release(self, partition: int, *, epoch: int) -> None:
+        await self._writer.run(lambda c: sqlite_owning.release(c, partition, epoch))
 
     async def settle(self, settlement: Settlement) -> Written:
         try:
@@ -163,6 +187,9 @@ class SqliteBook:
 
     async def programs(self, tenant: str) -> list[ProgramRow]:
         return await self._rows("programs_of", _PROGRAMS, {"tenant": tenant})
+
+    async def versions(self) -> dict[str, int]:
+        return await self._reader.run(lambda c: dict(c.execute(_SQL["versions"]).fetchall()))
 
     async def start(self, partition: int) -> Start:
         return Start(

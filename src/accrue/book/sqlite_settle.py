@@ -15,6 +15,7 @@ import msgspec
 
 from accrue import crashpoints
 from accrue.book.base import Checkpoint, Settlement, Written
+from accrue.book.owning import check_log, check_seen
 from accrue.book.queries import load_queries
 from accrue.errors import Corrupt, Fenced
 
@@ -33,19 +34,26 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute(_SQL["create_chunks"])
 
 
-def claim(connection: sqlite3.Connection, partition: int, *, owner: str, log_identity: str) -> Checkpoint:
-    """See `Book.claim`."""
+def claim(
+    connection: sqlite3.Connection,
+    partition: int,
+    *,
+    owner: str,
+    log_identity: str,
+    address: str = "",
+    seen: tuple[int, int] | None = None,
+) -> Checkpoint:
+    """See `Owners.claim`."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(_SQL["add_partition"], {"partition": partition, "log_identity": log_identity})
+    connection.execute(_SQL["add_heartbeat"], {"partition": partition})
     held = read_checkpoint(connection, partition)
-    if held.log_identity not in ("", log_identity):
-        raise Corrupt(
-            f"The book's checkpoint of partition {partition} (position {held.position}) belongs to the log "
-            f"{held.log_identity!r}, but the log here is {log_identity!r}. Nothing was changed. "
-            "Put the right log back, or start with a new data directory."
-        )
-    taken = {"partition": partition, "owner": owner, "log_identity": log_identity}
+    (heartbeat,) = connection.execute(_SQL["heartbeat"], {"partition": partition}).fetchone()
+    check_log(held, log_identity)
+    check_seen(partition, (held.epoch, heartbeat), seen)
+    taken = {"partition": partition, "owner": owner, "address": address, "log_identity": log_identity}
     connection.execute(_SQL["take_partition"], taken)
+    connection.execute(_SQL["take_heartbeat"], {"partition": partition})
     crashpoints.point("claim 1: partition taken, before the commit")
     connection.execute("COMMIT")
     crashpoints.point("claim 2: claim committed")

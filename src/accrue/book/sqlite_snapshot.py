@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from accrue.book.base import Checkpoint, Segment, Start, TallyRow
-from accrue.book.migrate import check_file, shipped
+from accrue.book.migrate import check_file
 from accrue.book.queries import load_queries
+from accrue.book.schema import shipped
 from accrue.book.snapshot import APART, Row, Shape
 from accrue.book.sqlite import APPLICATION_ID, SqliteBook
 from accrue.connect.sqlite import SqliteThread

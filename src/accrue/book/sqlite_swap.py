@@ -52,7 +52,7 @@ def swap(data_dir: Path, *, position: int, epoch: int) -> Path:
     live, new = data_dir / "book.db", data_dir / NEW
     # 1.
     _alone(live)
-    _alone(new, epoch=epoch)
+    _alone(new, epoch=epoch, live=live)
     # 2.
     _sync(new)
     # 3.
@@ -67,12 +67,19 @@ def swap(data_dir: Path, *, position: int, epoch: int) -> Path:
     return kept
 
 
-def _alone(path: Path, *, epoch: int = 0) -> None:
-    """Fold the write-ahead log into the file and leave that mode. Nobody else may have the file open."""
+def _alone(path: Path, *, epoch: int = 0, live: Path | None = None) -> None:
+    """Fold the write-ahead log into the file and leave that mode. Nobody else may have the file open.
+
+    A new book first takes over from the `live` one what no archive holds.
+    """
     try:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            if epoch:
+            if live is not None:
                 connection.execute(_SQL["raise_epoch"], {"epoch": epoch})
+                connection.execute(_SQL["raise_heartbeat_epoch"], {"epoch": epoch})
+                connection.execute(_SQL["attach"], {"live": str(live)})
+                connection.execute(_SQL["copy_deployment"])
+                connection.execute(_SQL["detach"])
             (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
     except sqlite3.OperationalError as error:
         if "locked" in str(error):

@@ -6,7 +6,8 @@ from contextlib import closing
 import pytest
 from msgspec.structs import replace
 
-from accrue.book.migrate import Migration, check_file, migrate, shipped
+from accrue.book.migrate import check_file, migrate
+from accrue.book.schema import Migration, shipped
 from accrue.book.sqlite import APPLICATION_ID, SqliteBook
 from accrue.errors import Corrupt, Misconfigured
 
@@ -198,5 +199,6 @@ def test_what_is_shipped_has_no_gap_and_explains_every_table(path):
     assert set(tables) == {
         "partitions", "tallies", "awards", "streaks", "attributes", "applied_events", "programs", "periods",
         "board_results", "late_tallies", "failed_events", "conflicts", "repeats", "archive_segments", "migrations",
+        "heartbeats", "deployment",
     }  # fmt: skip
     assert [name for name, sql in tables.items() if "-- " not in sql] == []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from accrue.book.migrate import migrate, shipped
+from accrue.book.migrate import migrate
+from accrue.book.schema import shipped
 from accrue.book.sqlite import APPLICATION_ID
 
 BEFORE = 2

@@ -6,7 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from accrue.book.migrate import migrate, shipped
+from accrue.book.migrate import migrate
+from accrue.book.schema import shipped
 from accrue.book.sqlite import APPLICATION_ID, SqliteBook
 
 

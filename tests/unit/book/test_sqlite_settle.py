@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from accrue.book.base import ConflictRow, FailedRow, Settlement, TallyRow, Written
-from accrue.book.migrate import migrate, shipped
+from accrue.book.migrate import migrate
+from accrue.book.schema import shipped
 from accrue.book.sqlite import APPLICATION_ID, SqliteBook
 from accrue.book.sqlite_settle import claim, prepare, read_checkpoint, settle
 from accrue.connect import sqlite as connect_sqlite

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from accrue.book import sqlite_swap
+from accrue.book.owning import Owned
 from accrue.book.sqlite import SqliteBook
 from accrue.book.sqlite_swap import NEW, clear_new, swap
-from accrue.errors import InUse
+from accrue.errors import InUse, Misconfigured
 
 STEPS = ("open", "fsync", "link", "open", "fsync", "replace", "open", "fsync")
 """What a swap asks of the system, in this order."""
@@ -27,6 +28,8 @@ class Died(BaseException):
 async def book(path: Path, owner: str) -> None:
     made = await SqliteBook.open(path)
     await made.claim(0, owner=owner, log_identity="log")
+    if owner == "old":
+        await made.found(partitions=1, log_identity="log", created_us=5)
     await made.close()
 
 
@@ -76,6 +79,16 @@ def test_the_new_book_takes_the_name_and_the_old_one_is_kept(data: Path) -> None
     assert (owner(data / "book.db"), owner(kept), kept.name) == ("new", "old", "book.7.db")
     assert epoch(data / "book.db") == 3
     assert sorted(path.name for path in data.iterdir()) == ["book.7.db", "book.db"]
+
+
+async def test_what_no_archive_holds_goes_over_to_the_new_book(data: Path) -> None:
+    swap(data, position=7, epoch=3)
+    swapped = await SqliteBook.open(data / "book.db")
+    with pytest.raises(Misconfigured):
+        await swapped.found(partitions=2, log_identity="log", created_us=6)
+    await swapped.beat(0, epoch=3)
+    assert await swapped.owners() == [Owned(0, "new", 3, 1, "")]
+    await swapped.close()
 
 
 @pytest.mark.parametrize("step", range(len(STEPS)))

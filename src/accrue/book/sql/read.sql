@@ -139,6 +139,9 @@ FROM (
   SELECT * FROM programs WHERE partition = :partition ORDER BY sequence, tenant, version LIMIT -1
 )
 
+-- name: versions
+SELECT tenant, max(version) FROM programs GROUP BY tenant;
+
 -- name: programs_of
 SELECT CAST(json_group_array(
   json_array(tenant, version, sequence, text, tzdata, semantics, time_us, source)) AS BLOB)

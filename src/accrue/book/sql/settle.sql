@@ -1,4 +1,4 @@
--- Everything that writes to the book. Touches every table but `migrations`.
+-- Taking a partition, and settling. Touches every table but `migrations` and `deployment`.
 --
 -- Rows arrive as JSON arrays in temp.chunks, a few thousand a row, and each table is then written by one statement
 -- in the order of its primary key. So the interpreter lock is needed a few times a table and not once a row, and
@@ -18,8 +18,18 @@ INSERT INTO partitions (partition, epoch, owner, position, log_identity, log_tim
 VALUES (:partition, 0, '', 0, :log_identity, 0, '{}')
 ON CONFLICT (partition) DO NOTHING
 
+-- name: add_heartbeat
+INSERT INTO heartbeats (partition, epoch, heartbeat) VALUES (:partition, 0, 0) ON CONFLICT (partition) DO NOTHING
+
+-- name: heartbeat
+SELECT heartbeat FROM heartbeats WHERE partition = :partition
+
 -- name: take_partition
-UPDATE partitions SET epoch = epoch + 1, owner = :owner, log_identity = :log_identity WHERE partition = :partition
+UPDATE partitions SET epoch = epoch + 1, owner = :owner, address = :address, log_identity = :log_identity
+WHERE partition = :partition
+
+-- name: take_heartbeat
+UPDATE heartbeats SET epoch = (SELECT epoch FROM partitions WHERE partition = :partition) WHERE partition = :partition
 
 -- name: checkpoint
 SELECT partition, epoch, position, log_identity, log_time_us, facts FROM partitions WHERE partition = :partition
