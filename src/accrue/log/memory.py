@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from accrue.errors import Full, Unavailable
-from accrue.log.base import Position
+from accrue.log.base import RECORD_SIZE_BYTES_MAX, Position, Retention
 from accrue.log.tail import Tail, cost_bytes
 
 LOG_SIZE_BYTES_MAX = 1 << 30
@@ -32,6 +32,10 @@ class MemoryLog:
     def durability(self) -> str:
         return "memory"
 
+    @property
+    def record_size_bytes_max(self) -> int:
+        return RECORD_SIZE_BYTES_MAX
+
     async def append(self, partition: int, record: bytes) -> Position:
         tail = self._tail(partition)
         if sum(each.size_bytes for each in self._tails.values()) + cost_bytes(record) > self._size_bytes_max:
@@ -54,8 +58,14 @@ class MemoryLog:
         tail = self._tail(partition)
         tail.trim(min(up_to, tail.last))
 
+    async def begin(self, partition: int) -> Position:
+        return self._tail(partition).trimmed + 1
+
     async def end(self, partition: int) -> Position:
         return self._tail(partition).last
+
+    async def retention(self) -> Retention:
+        return Retention()
 
     async def close(self) -> None:
         self._closed = True

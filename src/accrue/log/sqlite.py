@@ -27,7 +27,7 @@ from accrue import crashpoints
 from accrue.connect.soundness import check_sound
 from accrue.connect.sqlite import BUSY_WAIT_MS_MAX, SqliteThread
 from accrue.errors import AccrueError, Corrupt, Full, InUse, Unavailable
-from accrue.log.base import Position
+from accrue.log.base import RECORD_SIZE_BYTES_MAX, Position, Retention
 from accrue.log.sqlite_file import ensure
 from accrue.log.tail import Tail
 
@@ -125,6 +125,10 @@ class SqliteLog:
     def durability(self) -> str:
         return "disk"
 
+    @property
+    def record_size_bytes_max(self) -> int:
+        return RECORD_SIZE_BYTES_MAX
+
     async def append(self, partition: int, record: bytes) -> Position:
         tail = await self._sure_tail(partition)
         position = tail.last + 1
@@ -177,8 +181,14 @@ class SqliteLog:
         while await self._write(lambda connection: delete_slice(connection, partition, tail.trimmed)):
             crashpoints.point("trim 3: slice deleted")
 
+    async def begin(self, partition: int) -> Position:
+        return (await self._sure_tail(partition)).trimmed + 1
+
     async def end(self, partition: int) -> Position:
         return (await self._sure_tail(partition)).last
+
+    async def retention(self) -> Retention:
+        return Retention()
 
     async def close(self) -> None:
         self._open = False

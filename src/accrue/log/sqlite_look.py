@@ -6,11 +6,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from accrue.connect.own_file import read_header
 from accrue.connect.sqlite import SqliteThread
 from accrue.errors import Corrupt
 from accrue.log.base import Position
 from accrue.log.sqlite import IDENTITY, PARTITIONS, last_position
-from accrue.log.sqlite_file import check_header, read_header
+from accrue.log.sqlite_file import check_header
 
 
 class Ends(Struct, frozen=True):

@@ -61,17 +61,7 @@ class Tail:
 
     def check(self, after: Position) -> None:
         """Raises `Corrupt` when reading from `after` would miss records or is past the end."""
-        if after < self.trimmed:
-            raise Corrupt(
-                f"The log begins after position {self.trimmed}, but it is to be read from {after}: "
-                "records in between are gone. Use the book that belongs to this log (or, if another worker has taken "
-                "this partition over meanwhile, leave it to that one)."
-            )
-        if after > self.last:
-            raise Corrupt(
-                f"The log ends at position {self.last}, but it is to be read from {after}: "
-                "this looks like an older log put back. Use the log that belongs to the book."
-            )
+        check_after(after, trimmed=self.trimmed, last=self.last)
 
     def since(self, after: Position, size_bytes_max: int) -> list[tuple[Position, bytes]]:
         """The held records after a position: one at least, then what fits. `after + 1` must be held."""
@@ -102,3 +92,18 @@ class Tail:
 def cost_bytes(record: bytes) -> int:
     """What holding the record takes in memory."""
     return len(record) + ENTRY_SIZE_BYTES
+
+
+def check_after(after: Position, *, trimmed: Position, last: Position) -> None:
+    """Raises `Corrupt` when reading from `after` would miss records or is past the end."""
+    if after < trimmed:
+        raise Corrupt(
+            f"The log begins after position {trimmed}, but it is to be read from {after}: "
+            "records in between are gone. Use the book that belongs to this log (or, if another worker has taken "
+            "this partition over meanwhile, leave it to that one)."
+        )
+    if after > last:
+        raise Corrupt(
+            f"The log ends at position {last}, but it is to be read from {after}: "
+            "this looks like an older log put back. Use the log that belongs to the book."
+        )
