@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from msgspec import Struct
 
-from accrue.boards.base import BoardKey, Boards
+from accrue.boards.base import BoardKey, Boards, Change, Turn
 from accrue.core.ranking import Order, Row
 
 KEY = BoardKey("bench", "bench", "all")
@@ -45,11 +45,12 @@ class Figures(Struct, frozen=True, kw_only=True):
 async def measure(make: Callable[[], Boards], *, members: int, seconds: Callable[[], float]) -> Figures:
     """Fill a board made by `make`, read it, and do it again for its memory. `seconds` is a monotonic clock."""
     boards = make()
-    new_us = await _publish(boards, members, round_=1, seconds=seconds)
-    known_us = await _publish(boards, members, round_=2, seconds=seconds)
+    publication = await Publication.begin(boards)
+    new_us = await _publish(publication, members, round_=1, seconds=seconds)
+    known_us = await _publish(publication, members, round_=2, seconds=seconds)
     refreshes: list[float] = []
     for refresh in range(1, REFRESHES + 1):
-        await boards.publish(KEY, ORDER, [_row(0, refresh)])
+        await publication.publish([_row(0, refresh)])
         began = seconds()
         await _top(boards, now_us=refresh * REFRESH_STEP_US)
         refreshes.append(1e3 * (seconds() - began))
@@ -68,12 +69,33 @@ async def measure(make: Callable[[], Boards], *, members: int, seconds: Callable
     )
 
 
-async def _publish(boards: Boards, members: int, *, round_: int, seconds: Callable[[], float]) -> float:
+class Publication:
+    """The one publisher of the board that is measured."""
+
+    def __init__(self, boards: Boards, turn: Turn) -> None:
+        self._boards = boards
+        self._turn = turn
+        self._position = 0
+
+    @staticmethod
+    async def begin(boards: Boards) -> Publication:
+        """Take the board over."""
+        begun = await boards.begin(KEY.tenant, Turn(1, 1, 0), log="bench")
+        return Publication(boards, begun.turn)
+
+    async def publish(self, rows: list[Row]) -> None:
+        """Publish these; the first time the board is made."""
+        self._position += 1
+        change = Change(KEY, ORDER, 1, rows, new=self._position == 1)
+        self._turn = await self._boards.publish(KEY.tenant, [change], turn=self._turn, position=self._position)
+
+
+async def _publish(publication: Publication, members: int, *, round_: int, seconds: Callable[[], float]) -> float:
     """Publish every member once; the time inside `publish` in microseconds."""
     spent = 0.0
     for rows in _publications(members, round_):
         began = seconds()
-        await boards.publish(KEY, ORDER, rows)
+        await publication.publish(rows)
         spent += seconds() - began
     return 1e6 * spent
 
@@ -112,7 +134,7 @@ async def _size_bytes(make: Callable[[], Boards], members: int, seconds: Callabl
     tracemalloc.start()
     try:
         boards = make()
-        await _publish(boards, members, round_=1, seconds=seconds)
+        await _publish(await Publication.begin(boards), members, round_=1, seconds=seconds)
         await _top(boards, now_us=REFRESH_STEP_US)
         size_bytes, _peak = tracemalloc.get_traced_memory()
     finally:

@@ -23,6 +23,8 @@ from accrue.core.ranking import Row
 from accrue.errors import Rejected
 
 SLOTS_MIN = 16
+SUBJECT_SIZE_BYTES = 120
+"""About what a subject of a dozen letters takes in the index and among the names."""
 
 Subjects = tuple[str, ...]
 Scores = tuple[tuple[int, ...], ...]
@@ -63,6 +65,12 @@ class Members:
     def departed(self) -> int:
         """How many slots wait for `reclaim`."""
         return len(self._departed)
+
+    @property
+    def size_bytes(self) -> int:
+        """About what all of it takes."""
+        columns = self._scores.nbytes + self._reached.nbytes + self._live.nbytes
+        return columns + SUBJECT_SIZE_BYTES * (len(self.names) + self.departed)
 
     def slot(self, subject: str) -> int | None:
         """The slot of a member, or of one that left and whose slot was not given away yet."""

@@ -26,19 +26,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Sequence
 from functools import partial
-from itertools import islice
 
-from accrue.boards import cursor as cursors
-from accrue.boards.base import ANY, BoardKey, Page, RankOf, Seen
-from accrue.boards.cursor import Cursor
+from accrue.boards.base import ANY, Abilities, Begun, BoardKey, Change, Mark, Page, RankOf, Seen, Turn, Usage
+from accrue.boards.cursor import Cursor, Sealed
 from accrue.boards.kept import KEPT_SIZE_BYTES_MAX, KEPT_SNAPSHOTS_MAX, Kept
 from accrue.boards.members import Members
+from accrue.boards.nearest import board_name, not_found
 from accrue.boards.snapshot import Snapshot, taken
+from accrue.boards.turns import Turns, lost
 from accrue.core.ranking import Order, Row, Style
-from accrue.errors import Gone, NotFound, Rejected
+from accrue.errors import Gone, NotFound
 
 SMALL_MEMBERS_MAX = 20_000
 """Up to this many members a board is sorted on the spot: 1 ms, 4 when most are tied to the id."""
@@ -51,15 +50,16 @@ ROWS_PER_SLICE = 2_048
 DEPARTED_MIN = 1_024
 """More removed members than this, and than there are members, and the snapshots that mention them are let
 go."""
-NEAREST_CANDIDATES_MAX = 1_000
-"""How many names are compared to find the nearest to an unknown one."""
+
+ABILITIES = Abilities(snapshots=True, dense_members_max=None, shared=False, tenants_at_once=1)
 
 
 class _Board:
     """One board: its members, its newest snapshot, and the sort that is under way."""
 
-    def __init__(self, order: Order, *, number: int) -> None:
+    def __init__(self, order: Order, program: int, *, number: int) -> None:
         self.order = order
+        self.program = program
         self.number = number
         self.members = Members(width=len(order.descending))
         self.changed = False
@@ -87,31 +87,71 @@ class MemoryBoards:
         self._refresh_interval_us = refresh_interval_us
         self._stale_us_max = stale_us_max
         self._kept = Kept(snapshots_max=kept_snapshots_max, size_bytes_max=kept_size_bytes_max)
+        self._turns = Turns()
         self._tenants: dict[str, dict[BoardKey, _Board]] = {}
         self._sorts: set[asyncio.Future[Snapshot]] = set()
         self._numbers = 0  # the last number given to a board or a snapshot
 
-    async def publish(self, key: BoardKey, order: Order, rows: Sequence[Row], *, removed: Sequence[str] = ()) -> None:
-        """Set these rows, then drop the members in `removed`; a subject in both is dropped.
+    @property
+    def abilities(self) -> Abilities:
+        return ABILITIES
 
-        Other tasks run between slices, so a read may see the first part of a very large publication.
-        Raises `Rejected` when the board has another order: drop it first.
-        """
-        board = self._opened(key, order)
-        for start in range(0, len(rows), ROWS_PER_SLICE):
-            if start:
-                await asyncio.sleep(0)
-            board.members.put(rows[start : start + ROWS_PER_SLICE])
-            board.changed = True
-        for start in range(0, len(removed), ROWS_PER_SLICE):
-            if rows or start:
-                await asyncio.sleep(0)
-            board.members.remove(removed[start : start + ROWS_PER_SLICE], epoch=board.begun)
-            board.changed = True
-            self._reclaim(board)
+    async def begin(self, tenant: str, turn: Turn, *, log: str) -> Begun:
+        found = self._turns.begin(tenant, turn, log=log)
+        there = {key: board.program for key, board in self._tenants.get(tenant, {}).items()}
+        return Begun(turn=turn, found=found, boards=there)
 
-    async def has(self, key: BoardKey) -> bool:
-        return key in self._tenants.get(key.tenant, {})
+    async def publish(self, tenant: str, changes: Sequence[Change], *, turn: Turn, position: int) -> Turn:
+        """As the contract says. Other tasks run between slices, so a read may see the first part of a very large
+        publication."""
+        self._turns.check(tenant, turn)
+        for change in changes:
+            board = self._opened(change)
+            for start in range(0, len(change.rows), ROWS_PER_SLICE):
+                if start:
+                    await self._others(tenant, turn)
+                board.members.put(change.rows[start : start + ROWS_PER_SLICE])
+                board.changed = True
+            for start in range(0, len(change.removed), ROWS_PER_SLICE):
+                if change.rows or start:
+                    await self._others(tenant, turn)
+                board.members.remove(change.removed[start : start + ROWS_PER_SLICE], epoch=board.begun)
+                board.changed = True
+                self._reclaim(board)
+        return self._turns.step(tenant, turn, position=position)
+
+    async def rebuild(
+        self, key: BoardKey, order: Order, program: int, batches: Iterable[Sequence[Row]], *, turn: Turn
+    ) -> Turn:
+        self._turns.check(key.tenant, turn)
+        board = _Board(order, program, number=self._next_number())
+        for rows in batches:
+            for start in range(0, len(rows), ROWS_PER_SLICE):
+                board.members.put(rows[start : start + ROWS_PER_SLICE])
+                board.changed = True
+                await self._others(key.tenant, turn)
+        self._forget(key)
+        self._tenants.setdefault(key.tenant, {})[key] = board
+        return self._turns.step(key.tenant, turn)
+
+    async def drop(self, key: BoardKey, *, turn: Turn) -> Turn:
+        self._turns.check(key.tenant, turn)
+        self._forget(key)
+        return self._turns.step(key.tenant, turn)
+
+    async def marks(self, tenants: Sequence[str]) -> list[Mark | None]:
+        return [self._turns.mark(tenant) for tenant in tenants]
+
+    async def usage(self, tenant: str) -> Usage:
+        boards = self._tenants.get(tenant, {}).values()
+        size_bytes = sum(
+            board.members.size_bytes + (board.current.size_bytes if board.current else 0) for board in boards
+        )
+        return Usage(len(boards), sum(len(board.members) for board in boards), size_bytes)
+
+    async def has(self, key: BoardKey, *, program: int | None = None) -> bool:
+        board = self._tenants.get(key.tenant, {}).get(key)
+        return board is not None and program in (None, board.program)
 
     async def page(
         self,
@@ -129,7 +169,7 @@ class MemoryBoards:
         if cursor is None:
             snapshot = await self._snapshot(board, now_us, seen)
         else:
-            where = cursors.decode(cursor, key)
+            where = _cursors.decode(cursor, key)
             snapshot = self._snapshot_of(board, where, seen)
             offset, style = where.offset, where.style
         start = max(offset, 0)
@@ -150,7 +190,7 @@ class MemoryBoards:
         snapshot = await self._snapshot(board, now_us, seen)
         place = snapshot.place(board.members.slot(subject))
         if place is None:
-            raise NotFound(f"{subject!r} is not on the board {_name(key)!r}.", field="subject")
+            raise NotFound(f"{subject!r} is not on the board {board_name(key)!r}.", field="subject")
         start = max(place - max(before, 0), 0)
         return self._page(key, board, snapshot, start, place + max(after, 0) + 1, style)
 
@@ -162,7 +202,31 @@ class MemoryBoards:
         slots = [slot for subject in subjects if (slot := board.members.slot(subject)) is not None]
         return snapshot.ranks(slots, style=style, names=board.members.names)
 
-    async def drop(self, key: BoardKey) -> None:
+    async def close(self) -> None:
+        """Forget every board, and wait for the sorts that are under way."""
+        for key in [key for boards in self._tenants.values() for key in boards]:
+            self._forget(key)
+        self._turns.clear()
+        await asyncio.gather(*self._sorts, return_exceptions=True)
+
+    async def _others(self, tenant: str, turn: Turn) -> None:
+        """Let other tasks run; one of them may have begun a newer turn."""
+        await asyncio.sleep(0)
+        self._turns.check(tenant, turn)
+
+    def _opened(self, change: Change) -> _Board:
+        """The board of a change, made when it is new."""
+        if change.new:
+            self._forget(change.key)
+            board = _Board(change.order, change.program, number=self._next_number())
+            self._tenants.setdefault(change.key.tenant, {})[change.key] = board
+            return board
+        found = self._tenants.get(change.key.tenant, {}).get(change.key)
+        if found is None or (found.order, found.program) != (change.order, change.program):
+            raise lost(change.key.tenant)
+        return found
+
+    def _forget(self, key: BoardKey) -> None:
         boards = self._tenants.get(key.tenant, {})
         board = boards.pop(key, None)
         if board is not None:
@@ -171,33 +235,18 @@ class MemoryBoards:
         if not boards:
             self._tenants.pop(key.tenant, None)
 
-    async def close(self) -> None:
-        """Forget every board, and wait for the sorts that are under way."""
-        for key in [key for boards in self._tenants.values() for key in boards]:
-            await self.drop(key)
-        await asyncio.gather(*self._sorts, return_exceptions=True)
-
-    def _opened(self, key: BoardKey, order: Order) -> _Board:
-        boards = self._tenants.setdefault(key.tenant, {})
-        board = boards.get(key)
-        if board is None:
-            board = boards[key] = _Board(order, number=self._next_number())
-        if board.order != order:
-            raise Rejected(f"The board {_name(key)!r} has another order; drop it first.", field="order")
-        return board
-
     def _board(self, key: BoardKey) -> _Board:
         boards = self._tenants.get(key.tenant, {})
         board = boards.get(key)
         if board is None:
-            raise _not_found(key, boards)
+            raise not_found(key, boards)
         return board
 
     def _page(self, key: BoardKey, board: _Board, snapshot: Snapshot, start: int, stop: int, style: Style) -> Page:
         """The rows from `start` up to but without `stop`, with a cursor to `stop` when there are more."""
         cursor = None
         if start < stop < snapshot.members:
-            cursor = cursors.encode(
+            cursor = _cursors.encode(
                 Cursor(instance=self._instance, epoch=snapshot.epoch, offset=stop, style=style), key
             )
             board.paged = max(board.paged, snapshot.epoch)
@@ -307,20 +356,4 @@ def _shows(board: _Board, snapshot: Snapshot, seen: Seen) -> bool:
     return newest or snapshot.position >= seen.wanted
 
 
-def _name(key: BoardKey) -> str:
-    return f"{key.board}/{key.period}"
-
-
-def _not_found(key: BoardKey, boards: dict[BoardKey, _Board]) -> NotFound:
-    """Names the nearest board of the same tenant: the same board in another period, before another board."""
-    candidates = list(islice(boards, NEAREST_CANDIDATES_MAX))
-    named = {other.board for other in candidates}
-    board = key.board if key.board in named else _nearest(key.board, named)
-    period = _nearest(key.period, {other.period for other in candidates if other.board == board}, cutoff=0.0)
-    nearest = None if board is None or period is None else _name(BoardKey(key.tenant, board, period))
-    field = "period" if key.board in named else "board"
-    return NotFound(f"There is no board {_name(key)!r}.", field=field, nearest=nearest)
-
-
-def _nearest(word: str, words: set[str], *, cutoff: float = 0.5) -> str | None:
-    return next(iter(get_close_matches(word, sorted(words), n=1, cutoff=cutoff)), None)
+_cursors = Sealed(Cursor)

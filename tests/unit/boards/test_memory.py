@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from accrue.boards.memory import DEPARTED_MIN, MemoryBoards
 from accrue.boards.snapshot import Snapshot, taken
 from accrue.core.ranking import Order, Row
 from accrue.errors import Gone
+from contract.published import Published
 
 KEY = BoardKey("club", "writers", "all")
 ORDER = Order((True,), "first")
@@ -23,19 +25,21 @@ STALE_US = 10_000
 LATER_US = 2 * INTERVAL_US
 
 
-def large() -> MemoryBoards:
+def made(**settings: Any) -> Published:
+    return Published(MemoryBoards(**settings))
+
+
+def large() -> Published:
     """Boards that take every board for a large one."""
-    return MemoryBoards(instance="one", small_members_max=0, refresh_interval_us=INTERVAL_US, stale_us_max=STALE_US)
+    return made(instance="one", small_members_max=0, refresh_interval_us=INTERVAL_US, stale_us_max=STALE_US)
 
 
-async def publish(boards: MemoryBoards, *, removed: list[str] | None = None, **scores: int) -> None:
+async def publish(boards: Published, *, removed: list[str] | None = None, **scores: int) -> None:
     rows = [Row(subject, (score,), 0) for subject, score in scores.items()]
-    await boards.publish(KEY, ORDER, rows, removed=removed or [])
+    await boards.set(KEY, ORDER, rows, removed=removed or [])
 
 
-async def page(
-    boards: MemoryBoards, *, now_us: int, limit: int = 10, cursor: str | None = None, seen: Seen = ANY
-) -> Page:
+async def page(boards: Published, *, now_us: int, limit: int = 10, cursor: str | None = None, seen: Seen = ANY) -> Page:
     return await boards.page(KEY, limit=limit, offset=0, cursor=cursor, style="ordinal", now_us=now_us, seen=seen)
 
 
@@ -70,7 +74,7 @@ def sorts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sorts]:
     sorts.may_end.set()
 
 
-async def under_way(boards: MemoryBoards, now_us: int) -> asyncio.Task[Page]:
+async def under_way(boards: Published, now_us: int) -> asyncio.Task[Page]:
     """A read that waits for the sort it has just started."""
     reading = asyncio.create_task(page(boards, now_us=now_us))
     await asyncio.sleep(0)
@@ -79,7 +83,7 @@ async def under_way(boards: MemoryBoards, now_us: int) -> asyncio.Task[Page]:
 
 
 async def test_a_small_board_is_sorted_on_every_read_after_a_change_and_only_then(sorts: Sorts) -> None:
-    boards = MemoryBoards(instance="one")
+    boards = made(instance="one")
     await publish(boards, ada=1)
 
     seen = []
@@ -268,7 +272,7 @@ async def test_dropping_and_closing_during_a_sort_leave_nothing_behind(sorts: So
 async def test_a_cursor_from_before_a_restart_is_gone() -> None:
     cursors = []
     for instance in ("before", "after"):
-        boards = MemoryBoards(instance=instance)
+        boards = made(instance=instance)
         await publish(boards, ada=2, bob=1)
         cursors.append((await page(boards, now_us=0, limit=1)).cursor)
 
@@ -278,7 +282,7 @@ async def test_a_cursor_from_before_a_restart_is_gone() -> None:
 
 
 async def test_only_the_last_few_snapshots_are_kept_for_cursors() -> None:
-    boards = MemoryBoards(instance="one", kept_snapshots_max=2)
+    boards = made(instance="one", kept_snapshots_max=2)
     cursors = []
     for score in range(4):
         await publish(boards, ada=100, bob=score)
@@ -291,7 +295,7 @@ async def test_only_the_last_few_snapshots_are_kept_for_cursors() -> None:
 
 
 async def test_only_snapshots_that_a_cursor_leads_to_are_kept() -> None:
-    boards = MemoryBoards(instance="one", kept_snapshots_max=1)
+    boards = made(instance="one", kept_snapshots_max=1)
     await publish(boards, ada=2, bob=1)
     cursor = (await page(boards, now_us=0, limit=1)).cursor
 
@@ -303,7 +307,7 @@ async def test_only_snapshots_that_a_cursor_leads_to_are_kept() -> None:
 
 
 async def test_kept_snapshots_stay_within_their_size() -> None:
-    boards = MemoryBoards(instance="one", kept_size_bytes_max=0)
+    boards = made(instance="one", kept_size_bytes_max=0)
     await publish(boards, ada=2, bob=1)
     cursor = (await page(boards, now_us=0, limit=1)).cursor
     assert shown(await page(boards, now_us=0, cursor=cursor)) == {"bob": 1}
@@ -316,7 +320,7 @@ async def test_kept_snapshots_stay_within_their_size() -> None:
 
 
 async def test_a_dropped_board_gives_the_room_of_its_snapshots_back() -> None:
-    boards = MemoryBoards(instance="one")
+    boards = made(instance="one")
     for score in range(3):
         await publish(boards, ada=100, bob=score)
         await page(boards, now_us=score, limit=1)
@@ -329,7 +333,7 @@ async def test_a_dropped_board_gives_the_room_of_its_snapshots_back() -> None:
 
 
 async def test_members_that_come_and_go_unread_do_not_pile_up() -> None:
-    boards = MemoryBoards(instance="one")
+    boards = made(instance="one")
     await publish(boards, ada=2, bob=1)
     cursor = (await page(boards, now_us=0, limit=1)).cursor
 
@@ -344,9 +348,9 @@ async def test_members_that_come_and_go_unread_do_not_pile_up() -> None:
 
 
 async def test_a_large_publication_lets_other_tasks_run() -> None:
-    boards = MemoryBoards(instance="one")
+    boards = made(instance="one")
     rows = [Row(f"user:{number}", (number,), 0) for number in range(3 * memory.ROWS_PER_SLICE)]
-    publishing = asyncio.create_task(boards.publish(KEY, ORDER, rows))
+    publishing = asyncio.create_task(boards.set(KEY, ORDER, rows))
 
     turns = 0
     while not publishing.done():

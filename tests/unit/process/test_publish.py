@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from accrue.boards.base import BoardKey
+from accrue.boards.base import BoardKey, Turn
 from accrue.book.base import TallyRow
 from accrue.errors import Unavailable
 from pipeline.partition import TENANT, Partition, event, program, record
@@ -131,19 +131,31 @@ async def test_a_period_that_nobody_counted_in_is_not_kept_in_mind(partition: Pa
 
 
 async def test_what_changes_between_publishing_and_settling_is_settled_and_shown(partition: Partition) -> None:
-    publish = partition.worker.publisher.publish
+    attempt = partition.worker.publisher.attempt
 
-    async def and_then_something_happens() -> None:
-        await publish()
-        partition.worker.publisher.publish = publish  # type: ignore[method-assign]
+    async def and_then_something_happens(position: int) -> bool:
+        done = await attempt(position)
+        partition.worker.publisher.attempt = attempt  # type: ignore[method-assign]
         await partition.feed([one("9", actor="ann", value=100)])
         await partition.until(lambda: partition.worker.position == 4)
+        return done
 
-    partition.worker.publisher.publish = and_then_something_happens  # type: ignore[method-assign]
+    partition.worker.publisher.attempt = and_then_something_happens  # type: ignore[method-assign]
+    await partition.worker.settle()
+    assert partition.tally("points", "ann") == 5
     await partition.worker.settle()
     assert partition.tally("points", "ann") == 105
     await partition.caught_up()
     assert (await shown(partition))[0] == (1, "ann", (105, 0))
+
+
+async def test_what_a_settlement_has_is_not_settled_again_because_it_is_published_after_it(tmp_path: Path) -> None:
+    async with Partition(tmp_path, tick_s=3_600) as partition:
+        await partition.feed([rules(RULES, "first"), one("1", actor="ann", value=5)])
+        await partition.until(lambda: partition.worker.position == 2)
+        await partition.worker.settle()
+        assert partition.tally("points", "ann") == 5
+        assert partition.worker.status().dirty_rows == 0
 
 
 async def test_a_publication_that_failed_is_made_good_and_the_worker_goes_on(
@@ -151,10 +163,10 @@ async def test_a_publication_that_failed_is_made_good_and_the_worker_goes_on(
 ) -> None:
     publish, failures = partition.boards.publish, [Unavailable("the boards are out of reach")]
 
-    async def publish_or_fail(*arguments: Any, **named: Any) -> None:
+    async def publish_or_fail(*arguments: Any, **named: Any) -> Turn:
         if failures:
             raise failures.pop()
-        await publish(*arguments, **named)
+        return await publish(*arguments, **named)
 
     monkeypatch.setattr("accrue.process.worker.RETRY_S", 0.001)
     monkeypatch.setattr(partition.boards, "publish", publish_or_fail)
