@@ -66,6 +66,16 @@ POINTS = (
 )
 """Every point, in the order of a life. The numbers count inside a stage; those of `process` are the worker's steps."""
 
+SPOOL_POINTS = (
+    "spool 1: before the insert",
+    "spool 2: spooled, before anybody is told",
+    "forward 1: read, before the first append",
+    "forward 2: appended, nothing removed",
+    "forward 3: removed, before the commit",
+    "forward 4: removed",
+)
+"""Those of a gateway whose log is out of reach, in the same way."""
+
 _at: str | None = None
 _hits_left = 0
 
@@ -79,7 +89,7 @@ def point(name: str) -> None:
 def arm(name: str, *, hits: int = 1) -> None:
     """Die when `name` is reached for the `hits`-th time from now. Raises `Misconfigured` for an unknown name."""
     global _at, _hits_left
-    if name not in POINTS or hits < 1:
+    if name not in POINTS + SPOOL_POINTS or hits < 1:
         raise Misconfigured(f"There is no crash point {name!r} (or {hits} is no count); see accrue/crashpoints.py.")
     _at, _hits_left = name, hits
 

@@ -47,7 +47,7 @@ async def judge(data_dir: Path, requests: Requests, *, begun: set[int], acked: s
         if DEFAULT_TENANT in engine.parts.live.tenants():
             for some in _batches(sorted(begun)):
                 await engine.send(b"\n".join(requests.body(number) for number in some))
-            await engine.parts.live.applied(await engine.parts.log.end(0), timeout_s=20)
+            await engine.parts.live.applied("default", await engine.parts.log.end(0), timeout_s=20)
             await worker.settle()
             again = _compare(data_dir / "book.db", requests, begun, begun)
             found += [f"after sending everything again: {fault}" for fault in again]

@@ -2,20 +2,20 @@
 
     accrue-data/
       log.db    the log      book.db   the book      lock    who has it      log.db.new*   a start that was cut off
+      spool.db  what a gateway accepted while its log was out of reach
 
-The lock is the operating system's (flock): it goes with the process, however that ends, so a crash leaves nothing
-to clean up.
+The lock goes with the process, however that ends (lock_file.py), so a crash leaves nothing to clean up.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from accrue.errors import Corrupt, InUse, Misconfigured
+from accrue.connect.lock_file import take
+from accrue.errors import Corrupt, Misconfigured
 
 
 @contextmanager
@@ -25,19 +25,10 @@ def locked(path: Path) -> Iterator[None]:
     _check(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise Misconfigured(f"{path} cannot be used as a data directory: {error.strerror}.") from error
+    handle = take(path / "lock", what=path, advice="Ask it over HTTP, stop it, or take another --data-dir.")
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "another process"
-            raise InUse(
-                f"{path} is in use by process {holder}. Ask it over HTTP, stop it, or take another --data-dir."
-            ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(handle)
@@ -49,7 +40,7 @@ def _check(path: Path) -> None:
         names = {entry.name for entry in path.iterdir()} if path.exists() else set()
     except OSError as error:
         raise Misconfigured(f"{path} cannot be used as a data directory: {error.strerror}.") from error
-    begun = {name for name in names if name == "lock" or name.startswith("log.db.new")}
+    begun = {name for name in names if name == "lock" or name.startswith(("log.db.new", "spool.db"))}
     if names - begun and not names & {"log.db", "book.db"}:
         raise Misconfigured(f"{path} is not empty and not a data directory of Accrue. Take another --data-dir.")
     if "book.db" in names and "log.db" not in names:

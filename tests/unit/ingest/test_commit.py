@@ -190,9 +190,19 @@ async def test_a_record_holds_no_more_bytes_than_its_limit() -> None:
     assert [place.position for place in places] == [1, 1, 2]
 
 
+async def test_a_batch_larger_than_records_are_filled_is_a_record_of_its_own() -> None:
+    log = MemoryLog(identity="x")
+    commit = group_commit(log, limits=CommitLimits(record_size_bytes_max=20))
+    large = batch("a", *map(str, range(5)))
+    async with running(commit):
+        places = await asyncio.gather(*submitting(commit, batch("a", "7"), large, batch("a", "8")))
+
+    assert [place.position for place in places] == [1, 2, 3]
+
+
 async def test_a_batch_that_no_record_could_hold_is_refused() -> None:
     log = MemoryLog(identity="x")
-    commit = group_commit(log, limits=CommitLimits(record_events_max=2, record_size_bytes_max=30))
+    commit = group_commit(log, limits=CommitLimits(record_events_max=2, batch_size_bytes_max=30))
     async with running(commit):
         with pytest.raises(TooLarge):
             await commit.submit(batch("a", "1", "2", "3"))
