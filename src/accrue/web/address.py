@@ -25,17 +25,23 @@ def sent_path(scope: MutableMapping[str, Any]) -> str:
 
     The last part of a route that ends with an id takes all that follows, so slashes in it may also stand bare.
     """
-    raw = scope.get("raw_path")
-    path = raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"])
-    root = scope.get("root_path", "")
-    if root and scope["path"].startswith(root):
-        path = path[len(quote(root)) :] if path.startswith(quote(root)) else path
+    path = raw_path(scope)
     parts = path.split("/")
     depth = _ID_AT.get(parts[2] if len(parts) > 2 and parts[1] == "v1" else "", 0)
     if parts[2:3] == ["boards"] and parts[4:5] != ["around"]:
         depth = 0
     if depth and len(parts) > depth + 1:
         path = "/".join(parts[:depth]) + "/" + "%2F".join(parts[depth:])
+    return path
+
+
+def raw_path(scope: MutableMapping[str, Any]) -> str:
+    """The path exactly as it was sent, a character a byte, without the place this app is mounted at."""
+    raw = scope.get("raw_path")
+    path = raw.decode("latin-1").partition("?")[0] if raw else quote(scope["path"])
+    root = scope.get("root_path", "")
+    if root and scope["path"].startswith(root):
+        path = path[len(quote(root)) :] if path.startswith(quote(root)) else path
     return path
 
 

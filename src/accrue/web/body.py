@@ -117,3 +117,18 @@ def _wrong_shape(message: str, shape: object) -> Rejected:
     name = path.removeprefix("$.")
     words = None if path == "$" else sentence(fault, name, type_of(shape, name))
     return Rejected(words or f"{fault.replace('`', '')}.", field=path)
+
+
+def replaying(body: bytes, receive: Receive) -> Receive:
+    """`receive` as it was before `body` was read from it: for whoever may have to answer a request a second time."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        message: Message = await receive()
+        return message
+
+    return again

@@ -15,7 +15,11 @@ TenantHeader = Annotated[
     str | None, HeaderParameter(name="Accrue-Tenant", description="The tenant, `default` if left out.")
 ]
 
+FORWARDED = b"accrue-forwarded"
+"""The header of a request that another process handed on; its value says which."""
+
 
 def chosen(tenant: str | None, header: str | None) -> str:
     """The tenant that a request names: the parameter goes before the header."""
-    return tenant or header or DEFAULT_TENANT
+    # The framework reads headers as Latin-1; what they hold is UTF-8, as on the hot route.
+    return tenant or (header or "").encode("latin-1", "replace").decode("utf-8", "replace") or DEFAULT_TENANT

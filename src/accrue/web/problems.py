@@ -17,10 +17,23 @@ import structlog
 from msgspec import UNSET, Struct, UnsetType
 
 from accrue.core.program import Problem, ProgramError
-from accrue.errors import AccrueError, Conflict, Fenced, Full, Gone, NotFound, Rejected, TooLarge, Unavailable
+from accrue.errors import (
+    AccrueError,
+    Conflict,
+    Elsewhere,
+    Fenced,
+    Full,
+    Gone,
+    NotFound,
+    Rejected,
+    TooLarge,
+    Unavailable,
+)
 
 MEDIA_TYPE = b"application/problem+json"
 TYPE_PREFIX = "urn:accrue:problem:"
+ELSEWHERE = b"accrue-elsewhere"
+"""The header of a 503 that says: ask the worker that has the tenant."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -109,6 +122,8 @@ def answer_of(error: Exception, *, results: Sequence[object] | None = None, wher
     headers = [(b"content-type", MEDIA_TYPE), (b"content-length", b"%d" % len(body))]
     if isinstance(error, Unavailable):
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    if isinstance(error, Elsewhere):
+        headers.append((ELSEWHERE, b"1"))
     if isinstance(error, WrongMethod):
         headers.append((b"allow", error.allowed.encode("latin-1")))
     return kind.status, headers, body

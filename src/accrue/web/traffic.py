@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 ACK_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Upper ends. Finest around the promise: the 99th percentile under 5 ms."""
@@ -22,13 +22,27 @@ class Request(NamedTuple):
     status: int
 
 
+class CacheFigures(Protocol):
+    """What a cache of answers counts: reads answered with what was kept, with an answer that somebody else had asked
+    for just then, and by asking."""
+
+    hits: int
+    shared: int
+    misses: int
+    size_bytes: int
+
+
 class Traffic:
-    """Counts since the start."""
+    """Counts since the start. `stale` reads were answered from the book alone, `forwarded` requests by another process;
+    `cache` is None where there is none."""
 
     def __init__(self) -> None:
         self.requests: Counter[Request] = Counter()
         self.acks = [0] * (len(ACK_BUCKETS_S) + 1)
         self.acks_s = 0.0
+        self.stale = 0
+        self.forwarded = 0
+        self.cache: CacheFigures | None = None
 
     def acked(self, seconds: float) -> None:
         """The events of one request became durable, this long after its headers reached us."""

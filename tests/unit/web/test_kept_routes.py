@@ -83,7 +83,7 @@ async def test_a_replay_that_is_not_applied_in_time_is_still_accepted(
     await program(client, BROKEN)
     first = await paid(client, "p1") << 20
 
-    async def never(position: int, *, timeout_s: float) -> int:
+    async def never(tenant: str, position: int, *, timeout_s: float) -> int:
         raise Unavailable("Not applied yet.")
 
     monkeypatch.setattr(accrue.parts.live, "applied", never)
@@ -96,13 +96,13 @@ async def test_when_one_cannot_be_replayed_none_is(client: httpx.AsyncClient) ->
     await program(client, BROKEN)
     first = await paid(client, "p1") << 20
     await program(client, FIXED)
-    before = (await got(client, "/readyz"))["position"]
+    before = (await got(client, "/readyz"))["partitions"][0]["position"]
 
     answer = await client.post("/v1/failed/replay", json={"sequences": [first, first + 7]})
 
     assert answer.status_code == 404
     assert f"No failed event waits at {first + 7}" in answer.json()["detail"]
-    assert (await got(client, "/readyz"))["position"] == before
+    assert (await got(client, "/readyz"))["partitions"][0]["position"] == before
     assert (await got(client, "/v1/failed"))["waiting"] == 1
 
 
@@ -223,4 +223,4 @@ async def test_a_list_that_is_none_is_refused(client: httpx.AsyncClient, act: st
 
 
 async def test_the_repeat_window_is_published(client: httpx.AsyncClient) -> None:
-    assert (await got(client, "/readyz"))["repeat_window_s"] == 86_400.0
+    assert (await got(client, "/readyz"))["partitions"][0]["repeat_window_s"] == 86_400.0

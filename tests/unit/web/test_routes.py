@@ -328,7 +328,7 @@ async def test_the_server_is_alive_and_ready(client: httpx.AsyncClient) -> None:
 
     assert (await client.get("/healthz")).json() == {"status": "alive"}
     ready = await client.get("/readyz")
-    assert (ready.status_code, ready.json()["published"]) == (200, position)
+    assert (ready.status_code, ready.json()["partitions"][0]["published"]) == (200, position)
 
 
 async def test_a_server_whose_worker_stopped_is_alive_but_not_ready(accrue: Accrue, client: httpx.AsyncClient) -> None:
@@ -358,10 +358,14 @@ async def test_the_figures_count_events_requests_and_acks(client: httpx.AsyncCli
         'accrue_http_requests_total{method="GET",route="none",status="404"} 1.0',
         "accrue_ack_seconds_count 1.0",
         "accrue_ingest_queue_events 0.0",
-        "accrue_settlements_total 0.0",
+        'accrue_settlements_total{partition="0"} 0.0',
     ):
         assert line in figures
-    for name in ("accrue_dirty_rows", "accrue_repeats_size_bytes", "process_resident_memory_bytes"):
+    for name in (
+        r'accrue_dirty_rows{partition="0"}',
+        r'accrue_repeats_size_bytes{partition="0"}',
+        "process_resident_memory_bytes",
+    ):
         assert re.search(rf"^{name} [1-9]", figures, re.MULTILINE)
 
 
