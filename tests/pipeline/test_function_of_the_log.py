@@ -237,7 +237,7 @@ def _has_no_value(each: dict[str, Any]) -> bool:
 class Log:
     """A stream cut into records. The log's time moves `hours` an event, but not inside what `steps` holds together."""
 
-    def __init__(self, stream: Sequence[tuple[dict[str, Any], int]], sizes: Iterator[int], *, hours: int = 0) -> None:
+    def __init__(self, stream: Sequence[tuple[dict[str, Any], int]], sizes: Iterator[int], *, hours: float = 0) -> None:
         self.records: list[bytes] = []
         self._first: list[int] = [0]
         self._sequences: list[int] = []
@@ -249,7 +249,7 @@ class Log:
                 record(
                     [self._as_sent(each) for each, _ in some],
                     times_us=[time_us for _, time_us in some],
-                    log_time_us=START_US + at * hours * HOUR_US,
+                    log_time_us=START_US + int(at * hours * HOUR_US),
                 )
             )
             self._first.append(at + 1)
@@ -383,6 +383,22 @@ async def test_settlements_that_fail_lose_and_double_nothing(
     stream: list[tuple[dict[str, Any], int]], plan: list[str], faults: list[str]
 ) -> None:
     await compared(Log(stream, every(1), hours=3), plan, faults=["before", *faults], entries_in_memory_max=5)
+
+
+@pytest.mark.parametrize("hours", [0, 0.15, 3])
+@given(streams())
+@some_examples
+async def test_it_does_not_matter_which_records_are_folded_together(
+    hours: float, stream: list[tuple[dict[str, Any], int]]
+) -> None:
+    """Buckets of repeats last an hour here, and the window a day."""
+    log = Log(stream, every(1), hours=hours)
+    async with partition() as alone, partition(tick_s=0.01) as together:
+        expected = await folded(log, alone, ["alone"] * len(stream))
+        found = await folded(log, together)  # the worker rests after the first, and finds all others at once
+        assert found == expected, found.differences(expected)
+        for position in range(1, len(stream) + 1):
+            assert together.worker.outcomes(position) == alone.worker.outcomes(position)
 
 
 @given(streams())

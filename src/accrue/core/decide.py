@@ -89,6 +89,7 @@ class Decider:
         self._subject_paths = [path for path in _subject_paths(program) if path[0] == "data"]
         self.decoder = self._decoder()
         self.types = program.types
+        self.once_rules = sum(1 for rule in program.rules if rule.once)
         self.once_types = frozenset(type for rule in program.rules if rule.once for type in rule.on)
 
     def bind(self, type: str, *, moment: Moment, open: Open, remembers: Remembers) -> tuple[Decide, list[Table]]:

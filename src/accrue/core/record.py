@@ -8,6 +8,8 @@ for periods, and the stamps. Order inside a tenant is the order in the batch; on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from msgspec import Struct
 
@@ -32,7 +34,7 @@ class Batch(Struct, array_like=True, frozen=True):
 
 
 class Record(Struct, array_like=True, frozen=True):
-    """`log_time_us` never runs backwards inside a partition."""
+    """`log_time_us` is that of the gateway that made it; log time is the greatest so far (`World.advance`)."""
 
     format: int
     log_time_us: int
@@ -41,6 +43,21 @@ class Record(Struct, array_like=True, frozen=True):
     @property
     def events(self) -> int:
         return sum(len(batch.times_us) for batch in self.batches)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches of one tenant as one: bodies line after line, stamps moved to where their events now are."""
+    if len(batches) == 1:
+        return batches[0]
+    times_us: list[int] = []
+    stamps: dict[int, Stamp] = {}
+    for batch in batches:
+        if batch.stamps:
+            first = len(times_us)
+            for index, stamp in batch.stamps.items():
+                stamps[first + index] = stamp
+        times_us += batch.times_us
+    return Batch(batches[0].tenant, b"\n".join([batch.body for batch in batches]), times_us, stamps)
 
 
 def encode(record: Record) -> bytes:
@@ -59,6 +76,14 @@ def decode(data: bytes) -> Record:
     return record
 
 
+def stamped_us(data: bytes) -> int:
+    """The `log_time_us` of a record, without taking it apart. Raises `Corrupt` when the bytes are none."""
+    try:
+        return _head_decoder.decode(data).log_time_us
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"A log record cannot be read: {error}.") from error
+
+
 def sequence(position: int, index: int) -> int:
     """The event's place in its partition as one growing number."""
     return position * EVENTS_PER_RECORD_MAX + index
@@ -66,3 +91,13 @@ def sequence(position: int, index: int) -> int:
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Record)
+
+
+class _Head(Struct, array_like=True, frozen=True):
+    """How a record begins. What comes after it is skipped."""
+
+    format: int
+    log_time_us: int
+
+
+_head_decoder = msgspec.msgpack.Decoder(_Head)

@@ -139,6 +139,15 @@ class RepeatIndex:
         if self._evict():
             self._evicted_unwritten = True
 
+    def is_still(self, log_time_us: int, *, entries: int) -> bool:
+        """Whether `advance` to that time would forget nothing and begin no bucket, also after so many entries more."""
+        log_time_us, bucket_us = max(log_time_us, self._log_time_us), self._bucket_us
+        return (
+            log_time_us // bucket_us == self._log_time_us // bucket_us
+            and self._entries + entries <= self._entries_max
+            and not (self._parts and self._expires_us(self._parts[0].part) <= log_time_us)
+        )
+
     def freeze(self) -> list[RepeatRun]:
         """Everything added since the last freeze, as rows for the book.
 
