@@ -4,6 +4,7 @@ PYTHON ?= python3
 DEMO ?=
 TEST ?=
 BENCH ?=
+FAULTS ?=
 
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -11,7 +12,7 @@ export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint fix fuzz bench crash simulate docs lock clean
+.PHONY: help demo test lint fix fuzz bench crash simulate faults docs lock clean
 
 help:
 	@echo 'make demo     see it work: a live community on your own machine   (make demo DEMO="--seconds 15")'
@@ -23,6 +24,7 @@ help:
 	@echo 'make bench    measure this machine     (make bench BENCH="fold --json")'
 	@echo 'make crash    kill the engine and see that nothing is lost   (make crash N=5000, or SEED=17)'
 	@echo 'make simulate the engine under seeded faults against a naive model   (make simulate SEEDS=5000, or SEED=17)'
+	@echo 'make faults   break every server and process under load: nothing is lost   (make faults MINUTES=60)'
 	@echo 'make docs     write the generated pages of docs/reference again'
 	@echo 'make lock     pin every dependency again in requirements.lock'
 	@echo 'make clean    remove .venv and all caches'
@@ -68,10 +70,15 @@ SEEDS ?= 5000
 simulate: .venv/ready
 	@PYTHONPATH=src:tests $(BIN)/python -m simulate $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
+# The short form is part of `make test`. One round of all faults at least, and rounds for so long.
+MINUTES ?= 10
+faults: .venv/ready
+	@PYTHONPATH=src:tests $(BIN)/python -m faults --minutes $(MINUTES) $(FAULTS)
+
 # What an older lock pinned stays pinned unless it has to move; `make lock LOCK=--upgrade` takes the newest of all.
 # A machine may have its own package index or mirror: none of that may reach the file, hence the --no-emit options.
 LOCK ?=
-EXTRAS := --extra dev --extra postgres --extra redis --extra rabbitmq --extra kafka
+EXTRAS := --extra dev --extra postgres --extra redis --extra rabbitmq --extra kafka --extra gateway
 lock: .venv/locked
 	@grep -v '^# ' requirements.lock > .venv/requirements.lock
 	@$(BIN)/pip-compile --quiet --no-header --generate-hashes --strip-extras --allow-unsafe $(EXTRAS) $(LOCK) \

@@ -10,7 +10,7 @@ What it does is what the server does; the server is this with HTTP in front.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +20,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from accrue import ids, wiring
+from accrue import ids, node, wiring
 from accrue.boards.base import Seen
 from accrue.clock import Clock, SystemClock
 from accrue.config import DEFAULT_TENANT, Config, load
@@ -29,7 +29,7 @@ from accrue.core.period import tzdata_version
 from accrue.core.program import ProgramError
 from accrue.core.ranking import Style
 from accrue.core.reader import read
-from accrue.errors import Misconfigured, Rejected
+from accrue.errors import Misconfigured, Rejected, Unavailable
 from accrue.ingest.accept import Form, ProgramSource, Receipt, ScoreMode
 from accrue.ingest.failed import FailedOutcomes, Repairs
 from accrue.process.outcome import NAMES
@@ -44,11 +44,13 @@ logger = structlog.get_logger("accrue.engine")
 
 
 class Tracked(Struct, frozen=True, kw_only=True):
-    """What became of one event. `outcome` is `accepted`, or with wait="applied" what the rules made of it:
-    applied, repeated, conflicting, failed or unmatched."""
+    """What became of one event. `position` is None when it is spooled.
+
+    `outcome` is `accepted`, or with wait="applied" what the rules made of it: applied, repeated, conflicting, failed or
+    unmatched."""
 
     id: str
-    position: int
+    position: int | None
     durable: str
     outcome: str = "accepted"
 
@@ -73,8 +75,14 @@ class Accrue:
         data_dir: Path | str | None = None,
         tenant: str = DEFAULT_TENANT,
         clock: Clock | None = None,
+        works: bool = True,
+        address: str = "",
     ) -> AsyncIterator[Accrue]:
         """Start the engine; on leaving, settle and stop. `program` is a file; `config` a file or settings.
+
+        On a log that several processes share this is one of them: `works` says whether it takes partitions to work on
+        (else it only accepts and reads, and the programs are left to those that do), `address` where the others reach
+        its HTTP face.
 
         Raises `Misconfigured` and its kin for wrong settings, `ProgramError` for a wrong program and `Corrupt` for
         data that does not fit; then nothing was changed.
@@ -87,9 +95,9 @@ class Accrue:
         texts = {name: _text(file) for name, file in settings.program_files().items()}
         for name, text in texts.items():
             read(text, file=str(settings.program_files()[name]))
-        async with wiring.running(settings, clock or SystemClock()) as parts:
+        async with _opened(settings, clock or SystemClock(), works=works, address=address) as parts:
             accrue = cls(parts, tenant)
-            for name, text in texts.items():
+            for name, text in texts.items() if works else ():
                 try:
                     await accrue.tenant(name).use_file(text)
                 except ProgramError as error:  # it contradicts what was counted
@@ -183,11 +191,11 @@ class Accrue:
     async def _send_one(self, event: Mapping[str, Any], wait: Wait) -> Tracked:
         receipt = await self.send(_encoder.encode(event), form="one")
         (result,) = receipt.results
-        if result.status == "rejected" or receipt.position is None:
+        if result.status == "rejected":
             raise Rejected(result.detail or "The event was rejected.", field=result.field)
         outcome = "accepted"
         if wait == "applied":
-            outcome = (await self.outcomes(receipt))[0]
+            outcome = next(iter(await self.outcomes(receipt)), outcome)
         return Tracked(id=result.id or "", position=receipt.position, durable=receipt.durable or "", outcome=outcome)
 
     async def send(self, body: bytes, *, form: Form = "ndjson", idempotency_key: str | None = None) -> Receipt:
@@ -202,9 +210,9 @@ class Accrue:
         """Wait until a receipt's events are applied, and say what became of each that was accepted."""
         if receipt.position is None:
             return []
-        await self.parts.live.applied(receipt.position, timeout_s=APPLIED_WAIT_S)
+        await self.parts.live.applied(receipt.tenant, receipt.position, timeout_s=APPLIED_WAIT_S)
         self._applied = max(self._applied, receipt.position)
-        known = self.parts.live.outcomes(receipt.position)
+        known = self.parts.live.outcomes(receipt.tenant, receipt.position)
         first = receipt.first_index
         if known is None:
             return ["accepted"] * receipt.accepted
@@ -228,12 +236,14 @@ class Accrue:
 
     async def settle(self) -> None:
         """Settle now instead of at the next interval."""
-        await self.parts.worker.settle()
+        await self.parts.settle()
 
     async def _apply(self, text: str, source: ProgramSource) -> None:
         receipt = await self.parts.acceptor.program(self._tenant, text, id=ids.event_id(), source=source)
-        assert receipt.position is not None  # a system event is accepted or raises
-        await self.parts.live.applied(receipt.position, timeout_s=APPLIED_WAIT_S)
+        if receipt.position is None:
+            raise Unavailable("The log is out of reach. The program comes into force when the log is back.")
+        await self.parts.live.applied(self._tenant, receipt.position, timeout_s=APPLIED_WAIT_S)
+        await self.parts.live.knows(self._tenant, text, timeout_s=APPLIED_WAIT_S)
 
 
 class BoardFace:
@@ -271,7 +281,7 @@ class BoardFace:
             offset=offset,
             cursor=cursor,
             style=style,
-            seen=await self._seen(after) if cursor is None else await self._parts.queries.after(after),
+            seen=await self._seen(after) if cursor is None else await self._parts.queries.after(self._tenant, after),
         )
 
     async def around(self, subject: str, *, before: int = 5, after: int = 5, period: str = "all") -> BoardPage:
@@ -306,7 +316,13 @@ class BoardFace:
         )
 
     async def _seen(self, after: int | None) -> Seen:
-        return await self._parts.queries.after(max(after or 0, self._accrue._applied))
+        return await self._parts.queries.after(self._tenant, max(after or 0, self._accrue._applied))
+
+
+def _opened(config: Config, clock: Clock, *, works: bool, address: str) -> AbstractAsyncContextManager[wiring.Parts]:
+    if config.is_alone:
+        return wiring.running(config, clock)
+    return node.running(config, clock, works=works, address=address)
 
 
 def _text(file: Path) -> str:

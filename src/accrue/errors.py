@@ -8,6 +8,8 @@
       Conflict        the caller: the same id with another body
       Unavailable     anyone: try again later (`retry_after_s`)
         Full            a disk or a queue is full; nothing was accepted
+        Elsewhere       this process does not know; the worker that has the tenant does
+        Lost            boards do not hold what their publisher left there; it begins again
       Fenced          a worker: it lost its partition and must stop
       Misconfigured   the operator, at start: what to change is in the message
         InUse           another process has the data directory
@@ -67,6 +69,14 @@ class Unavailable(AccrueError):
 
 class Full(Unavailable):
     """No room on the disk: nothing was accepted."""
+
+
+class Lost(Unavailable):
+    """The boards do not hold what their publisher left: wiped, rolled back, failed over. It publishes them again."""
+
+
+class Elsewhere(Unavailable):
+    """This process does not know, and nothing is wrong with it: the worker that has the tenant does."""
 
 
 class Fenced(AccrueError):

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from msgspec import Struct
 
-from accrue import ids, wiring
+from accrue import backends, ids
 from accrue.book.base import Checkpoint
 from accrue.book.snapshot import Snapshot
 from accrue.clock import Clock
@@ -29,6 +29,7 @@ from accrue.log.sqlite_look import Ends
 from accrue.process.instead import Instead
 from accrue.process.replay.export import Some, Wanted, exported
 from accrue.process.replay.history import History, look_ahead
+from accrue.process.replay.one_partition import OnePartition
 from accrue.process.replay.rebuild import Order, Rebuilding, rebuild
 from accrue.process.replay.refold import Refold
 from accrue.process.replay.report import OnStep, Report
@@ -52,15 +53,39 @@ async def verify_directory(config: Config, clock: Clock, *, folder: Path | None,
     Raises `Misconfigured` when there is nothing to verify. Changes nothing.
     """
     data_dir = existing(config)
-    before = await wiring.log_ends(data_dir)
+    before = await backends.log_ends(data_dir)
     async with seen(data_dir) as (snapshot, checkpoint):
-        after = await wiring.log_ends(data_dir)
+        after = await backends.log_ends(data_dir)
         with _temporary(folder) as place:
-            shop = wiring.workshop(config, clock, Path(place))
+            shop = backends.workshop(config, clock, Path(place))
             report = await verify(snapshot, checkpoint, shop, on_step=on_step)
     report.unsettled = max(after.last - checkpoint.position, 0)
     report.faults += _log_faults(before, after, checkpoint, archived=report.archived)
     return report
+
+
+async def verify_shared(config: Config, clock: Clock, *, folder: Path | None, on_step: OnStep) -> Report:
+    """The same for a book that several processes share: one partition after the other, each as it is now.
+
+    Looks at the book alone, and needs no server but its own. Raises `Misconfigured` when nothing is settled yet.
+    """
+    whole, partitions = Report(), config.partitions
+    for partition in range(partitions):
+        snapshot = await backends.open_shared_snapshot(config.book.url)
+        try:
+            found = OnePartition(snapshot, partition, partitions=partitions)
+            checkpoint = await found.checkpoint(partition)
+            if checkpoint is None or not checkpoint.position:
+                continue  # nobody lives there yet
+            with _temporary(folder) as place:
+                shop = backends.workshop(config, clock, Path(place), shares=partitions)
+                report = await verify(found, checkpoint, shop, on_step=on_step, gapless=False)
+            whole.include(report, partition=partition)
+        finally:
+            await snapshot.close()
+    if not whole.segments and not whole.faults:
+        raise Misconfigured("Nothing was settled in this book yet: there is no archive.")
+    return whole
 
 
 async def try_program(
@@ -74,7 +99,7 @@ async def try_program(
     async with seen(existing(config)) as (snapshot, checkpoint):
         old = await _program_before(snapshot, order)
         with _temporary(folder) as place:
-            shop = wiring.workshop(config, clock, Path(place))
+            shop = backends.workshop(config, clock, Path(place))
             return await try_out(snapshot, checkpoint, shop, order, old, on_step=on_step)
 
 
@@ -86,22 +111,22 @@ async def replay(config: Config, clock: Clock, *, tenant: str, text: str | None,
     """
     data_dir = existing(config)
     order = None if text is None else _order(tenant, text)
-    with locked(data_dir), wiring.nothing_left_over(data_dir):
+    with locked(data_dir), backends.nothing_left_over(data_dir):
         async with AsyncExitStack() as stack:
-            log = await wiring.open_log(config, data_dir)
+            log = await backends.open_log(config, data_dir)
             stack.push_async_callback(log.close)
-            new = await wiring.open_new_book(data_dir)
+            new = await backends.open_new_book(data_dir)
             stack.push_async_callback(new.close)
             snapshot, checkpoint = await stack.enter_async_context(seen(data_dir))
             old = await _program_before(snapshot, order) if order else None
-            ends = Ends(log.identity, 0, await log.end(wiring.PARTITION))
+            ends = Ends(log.identity, 0, await log.end(backends.PARTITION))
             for fault in _log_faults(ends, ends, checkpoint, archived=None):
                 raise Corrupt(fault)
-            shop = wiring.workshop(config, clock, stack.enter_context(_aside(data_dir)))
+            shop = backends.workshop(config, clock, stack.enter_context(_aside(data_dir)))
             task = Rebuilding(found=snapshot, checkpoint=checkpoint, log=log, new=new, shop=shop)
             comparing = _Comparing(data_dir, task, order, old, on_step)
             position = await rebuild(task, order, compare=comparing.compare, on_step=on_step)
-        kept = wiring.swap_books(data_dir, checkpoint)
+        kept = backends.swap_books(data_dir, checkpoint)
     return Replayed(position=position, report=comparing.report, effect=comparing.effect, kept=kept)
 
 
@@ -109,10 +134,10 @@ async def is_decided(config: Config) -> bool:
     """Whether the log has a replay under another program that the book does not have yet. Raises as `replay` does."""
     data_dir = existing(config)
     with locked(data_dir):
-        log = await wiring.open_log(config, data_dir)
+        log = await backends.open_log(config, data_dir)
         try:
             async with seen(data_dir) as (_, checkpoint):
-                history, end = History(), await log.end(wiring.PARTITION)
+                history, end = History(), await log.end(backends.PARTITION)
                 await look_ahead(log, history, after=checkpoint.position, end=end)
         finally:
             await log.close()
@@ -132,7 +157,7 @@ class _Comparing:
 
     async def compare(self, fold: Refold, comparable: bool) -> None:
         task = self._task
-        rebuilt = await wiring.open_new_snapshot(self._data_dir)
+        rebuilt = await backends.open_new_snapshot(self._data_dir)
         try:
             if self._order is not None and self._old is not None:
                 position = task.checkpoint.position
@@ -153,7 +178,7 @@ async def exported_records(config: Config, wanted: Wanted) -> AsyncIterator[tupl
     """
     async with seen(existing(config)) as (snapshot, checkpoint):
         if wanted.tenant is not None:
-            _check_tenant(wanted.tenant, [row.tenant for row in (await snapshot.start(wiring.PARTITION)).programs])
+            _check_tenant(wanted.tenant, [row.tenant for row in (await snapshot.start(backends.PARTITION)).programs])
         yield checkpoint.position, exported(snapshot, checkpoint, wanted)
 
 
@@ -173,9 +198,9 @@ def existing(config: Config) -> Path:
 @asynccontextmanager
 async def seen(data_dir: Path) -> AsyncIterator[tuple[Snapshot, Checkpoint]]:
     """The book as it is now, and how far it has come."""
-    snapshot = await wiring.open_snapshot(data_dir)
+    snapshot = await backends.open_snapshot(data_dir)
     try:
-        checkpoint = await snapshot.checkpoint(wiring.PARTITION)
+        checkpoint = await snapshot.checkpoint(backends.PARTITION)
         if checkpoint is None or not checkpoint.position:
             raise Misconfigured(f"Nothing was settled in {data_dir} yet: there is no archive.")
         yield snapshot, checkpoint
@@ -190,7 +215,7 @@ def _order(tenant: str, text: str) -> Order:
 async def _program_before(snapshot: Snapshot, order: Order) -> Program:
     """The program in force. Raises `NotFound`, and `ProgramError` where final standings that were given, which stay,
     would mean something else under the new one."""
-    start = await snapshot.start(wiring.PARTITION)
+    start = await snapshot.start(backends.PARTITION)
     programs = {row.tenant: row.text for row in start.programs}
     _check_tenant(order.tenant, programs)
     old = read(programs[order.tenant])

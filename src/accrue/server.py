@@ -14,27 +14,34 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 
 import uvicorn
 from litestar.di import Provide
 from litestar.types import Dependencies
+from msgspec import structs
 
 from accrue.collector import calm
-from accrue.config import LOOPBACK, Config, ServerConfig
+from accrue.config import DEFAULT_TENANT, LOOPBACK, Config, ServerConfig
+from accrue.core.placement import partition_of
 from accrue.engine import Accrue
 from accrue.errors import Misconfigured, Unavailable
 from accrue.ingest import describe, failed_routes, submit
 from accrue.ingest.routes import PATH, EventsRoute
-from accrue.serve import exports, health, kept_routes
+from accrue.node import Node
+from accrue.process.observer import Observer
+from accrue.serve import exports, figures, health, kept_routes
 from accrue.serve import routes as reads
 from accrue.serve.query import WAIT_S_MAX
 from accrue.web import docs, openapi
 from accrue.web.address import sent_path
 from accrue.web.app import framework
 from accrue.web.body import App, Message, Receive, Scope, Send
+from accrue.web.cached import Cached
+from accrue.web.ladder import Forwards, Ladder, Neighbours
 from accrue.web.problems import WrongMethod, answer_of
 from accrue.web.traffic import Request, Traffic
+from accrue.wiring import Parts, stopped
 
 VERSION = "1"
 """Of the API."""
@@ -47,10 +54,17 @@ KEEP_ALIVE_S = 75
 OnReady = Callable[[str], None]
 
 
-def create_app(accrue: Accrue, *, read_wait_s_max: float = WAIT_S_MAX) -> Front:
-    """The HTTP face of an open engine, for all its tenants: an ASGI application."""
+def create_app(
+    accrue: Accrue,
+    *,
+    read_wait_s_max: float = WAIT_S_MAX,
+    traffic: Traffic | None = None,
+    observer: Observer | None = None,
+) -> Front:
+    """The HTTP face of an open engine, for all its tenants: an ASGI application. Without an `observer` that runs beside
+    it, /metrics leaves out what has to be asked for."""
     parts = accrue.parts
-    traffic = Traffic()
+    traffic = Traffic() if traffic is None else traffic
     submissions = submit.Submissions(
         acceptor=parts.acceptor,
         live=parts.live,
@@ -62,7 +76,16 @@ def create_app(accrue: Accrue, *, read_wait_s_max: float = WAIT_S_MAX) -> Front:
         live=parts.live,
         stopped=parts.running.done,
         queue_events=lambda: parts.commit.queue_events,
-        registry=health.registry(parts.live, parts.kept, traffic, lambda: parts.commit.queue_events),
+        registry=figures.registry(
+            figures.Sources(
+                live=parts.live,
+                kept=parts.kept,
+                observed=observer or observer_of(parts),
+                traffic=traffic,
+                queue_events=lambda: parts.commit.queue_events,
+                spool=parts.spool.status if isinstance(parts, Node) and parts.spool is not None else None,
+            )
+        ),
     )
     dependencies: Dependencies = {
         "submissions": Provide(lambda: submissions, sync_to_thread=False),
@@ -84,6 +107,34 @@ def create_app(accrue: Accrue, *, read_wait_s_max: float = WAIT_S_MAX) -> Front:
     document = openapi.document(handlers, dependencies, operations=describe.OPERATIONS, types=types, version=VERSION)
     rest = framework([*handlers, *docs.handlers(document)], dependencies, openapi.query_parameters(document))
     return Front(EventsRoute(parts.acceptor, accrue.outcomes, parts.clock, traffic), rest, traffic)
+
+
+def observer_of(parts: Parts) -> Observer:
+    """What looks at the log and the boards of an open engine for /metrics, once somebody runs it."""
+    statuses, directory = (parts.statuses, parts.directory) if isinstance(parts, Node) else (parts.live.statuses, None)
+    return Observer(parts.log, parts.boards, parts.clock, statuses=statuses, directory=directory)
+
+
+def create_node_app(accrue: Accrue, parts: Node, forwarder: Forwards, observer: Observer | None = None) -> App:
+    """The HTTP face of a process among several: what it cannot answer its neighbours do, or the book (web/ladder.py).
+    Answers of reads are kept for a moment."""
+    traffic = Traffic()
+    fallback = Accrue(structs.replace(parts, **structs.asdict(parts.fallback)), DEFAULT_TENANT)
+    neighbours = Neighbours(
+        is_here=parts.live.is_here,
+        address_of=lambda tenant: parts.directory.address(partition_of(tenant, parts.config.partitions)),
+        forwarder=forwarder,
+        clock=parts.clock,
+    )
+    ladder = Ladder(
+        create_app(accrue, traffic=traffic, observer=observer),
+        create_app(fallback, traffic=traffic),
+        neighbours,
+        shares_boards=parts.boards.abilities.shared,
+        traffic=traffic,
+    )
+    traffic.cache = cached = Cached(ladder, parts.clock, fresh_s=parts.config.node.cache_ms / 1000)
+    return cached
 
 
 class Front:
@@ -137,47 +188,80 @@ class Front:
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
 
 
-def run(config: Config, *, on_ready: OnReady | None = None) -> None:
+def run(config: Config, *, on_ready: OnReady | None = None, works: bool = True) -> None:
     """Serve until SIGTERM or SIGINT. What `serve` raises."""
     if sys.platform == "win32":
-        asyncio.run(serve(config, on_ready=on_ready))
+        asyncio.run(serve(config, on_ready=on_ready, works=works))
     else:
         import uvloop
 
-        uvloop.run(serve(config, on_ready=on_ready))
+        uvloop.run(serve(config, on_ready=on_ready, works=works))
 
 
-async def serve(config: Config, *, on_ready: OnReady | None = None) -> None:
-    """Open the engine and serve it, until SIGTERM or SIGINT.
+async def serve(config: Config, *, on_ready: OnReady | None = None, works: bool = True) -> None:
+    """Open the engine and serve it, until SIGTERM or SIGINT. `works` is False for a gateway.
 
-    1. open, which folds what the log has beyond the checkpoint; 2. listen, and tell `on_ready` the URL;
-    3. on a signal take no new connection and let open requests end; 4. settle and close.
+    1. take the address; 2. open, which folds what the log has beyond the checkpoint; 3. listen, and tell `on_ready`
+    the URL; 4. on a signal take no new connection and let open requests end; 5. settle and close.
 
     Raises `Misconfigured` and its kin before anything is listening, and what stopped the worker, if that was it.
     """
     refuse_public(config.server)
-    with calm():  # what is to be folded first may be millions of events
-        async with Accrue.open(config) as accrue:  # 1. and 4.
-            stopping = asyncio.Event()
-            with _signals(stopping), calm():  # again, so that what was loaded is set aside
-                async with listening(accrue, config.server) as url:  # 2. and 3.
-                    if on_ready is not None:
-                        on_ready(url)
-                    await _until(stopping, accrue.parts.running)
+    if config.is_alone:
+        with calm():  # what is to be folded first may be millions of events
+            async with Accrue.open(config) as accrue, _observing(accrue.parts) as observer:
+                await _serve(accrue, config.server, create_app(accrue, observer=observer), None, on_ready)
+        return
+    from accrue.web.forward import Forwarder  # its HTTP client is an extra
+
+    listener = _bound(config.server)
+    address = config.node.address or _url(config.server, listener)
+    with calm():
+        async with Accrue.open(config, works=works, address=address) as accrue, Forwarder(address) as forwarder:
+            assert isinstance(accrue.parts, Node), "a shared log makes a node"
+            async with _observing(accrue.parts) as observer:
+                app = create_node_app(accrue, accrue.parts, forwarder, observer)
+                await _serve(accrue, config.server, app, listener, on_ready)
 
 
 @asynccontextmanager
-async def listening(accrue: Accrue, settings: ServerConfig) -> AsyncIterator[str]:
+async def _observing(parts: Parts) -> AsyncIterator[Observer]:
+    observer = observer_of(parts)
+    looking = asyncio.create_task(observer.run(), name="observer")
+    try:
+        yield observer
+    finally:
+        await stopped(looking)
+
+
+async def _serve(
+    accrue: Accrue, settings: ServerConfig, app: App, listener: socket.socket | None, on_ready: OnReady | None
+) -> None:
+    """Steps 3 and 4."""
+    stopping = asyncio.Event()
+    with _signals(stopping), calm():  # again, so that what was loaded is set aside
+        async with _listening(app, settings, listener) as url:
+            if on_ready is not None:
+                on_ready(url)
+            await _until(stopping, accrue.parts.running)
+
+
+def listening(accrue: Accrue, settings: ServerConfig) -> AbstractAsyncContextManager[str]:
     """Serve an open engine while the block runs; gives the URL. Port 0 takes a free one.
 
     Raises `Misconfigured` for a host that is not loopback and for a port that is taken.
     """
+    return _listening(create_app(accrue), settings, None)
+
+
+@asynccontextmanager
+async def _listening(app: App, settings: ServerConfig, listener: socket.socket | None) -> AsyncIterator[str]:
     refuse_public(settings)
-    listener = _bound(settings)
+    listener = _bound(settings) if listener is None else listener
     try:
         server = _Server(
             uvicorn.Config(
-                create_app(accrue),
+                app,
                 http="httptools",
                 ws="none",
                 lifespan="off",
@@ -195,8 +279,7 @@ async def listening(accrue: Accrue, settings: ServerConfig) -> AsyncIterator[str
             waiting.cancel()
             if serving.done():
                 await serving
-            host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            yield f"http://{host}:{listener.getsockname()[1]}"
+            yield _url(settings, listener)
         finally:
             server.should_exit = True
             await asyncio.wait([serving])
@@ -210,10 +293,11 @@ FIRST = asyncio.FIRST_COMPLETED
 
 def refuse_public(settings: ServerConfig) -> None:
     """Raises `Misconfigured` for a host that others could reach: nobody is asked for a key yet."""
-    if settings.host not in LOOPBACK:
+    if settings.host not in LOOPBACK and not settings.unprotected:
         raise Misconfigured(
             f"The server listens on loopback only ({', '.join(LOOPBACK)}), not on {settings.host!r}: keys, without "
-            "which anybody could write, come in a later version. Put a reverse proxy that checks access in front."
+            "which anybody could write, come in a later version. Put a reverse proxy that checks access in front, or, "
+            "on a network of your own, say unprotected = true in [server]."
         )
 
 
@@ -232,6 +316,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+
+def _url(settings: ServerConfig, listener: socket.socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listener.getsockname()[1]}"
 
 
 def _bound(settings: ServerConfig) -> socket.socket:

@@ -1,87 +1,80 @@
-"""From the settings to the parts: the only file that names every backend."""
+"""From the settings to the parts.
+
+`running` is a deployment in one process, on a data directory; node.py is one process of several.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from shlex import quote
-from tempfile import TemporaryDirectory
+from typing import Any, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from accrue import crashpoints, ids
+from accrue.backends import PARTITION, open_backends
 from accrue.boards.base import Boards
-from accrue.boards.memory import MemoryBoards
-from accrue.book.base import Book, Checkpoint
-from accrue.book.snapshot import Snapshot
-from accrue.book.sqlite import SqliteBook
-from accrue.book.sqlite_scratch import SqliteScratch
-from accrue.book.sqlite_snapshot import SqliteSnapshot
-from accrue.book.sqlite_swap import NEW, clear_new, swap, take_alone
+from accrue.book.base import Book
 from accrue.clock import Clock
-from accrue.config import Config, ProcessConfig
+from accrue.config import Config
 from accrue.connect.data_dir import locked
 from accrue.errors import Unavailable, Unfinished
 from accrue.ingest.accept import Acceptor
 from accrue.ingest.commit import CommitLimits, GroupCommit
 from accrue.log.base import Log
-from accrue.log.memory import LOG_SIZE_BYTES_MAX, MemoryLog
-from accrue.log.sqlite import SqliteLog
-from accrue.log.sqlite_look import Ends, look
+from accrue.process.base import Kept, Live
 from accrue.process.closer import Closer
 from accrue.process.kept import KeptState
 from accrue.process.live import LiveState
-from accrue.process.replay.scratch import Workshop
-from accrue.process.worker import Limits, Worker
-from accrue.process.world import Memory
+from accrue.process.settings import limits_of, memory_of
+from accrue.process.worker import Worker
 from accrue.serve.query import Queries
-
-PARTITION = 0
-"""An embedded deployment has one partition; every tenant lives in it."""
 
 SHUTDOWN_S_MAX = 10.0
 """How long the way out waits for the fold."""
-
-HOUR_US = 3_600_000_000
 
 Opening = Callable[[Config, AsyncExitStack], Awaitable[tuple[Log, Book, Boards]]]
 """Opens the backends; what has to be closed goes on the stack. Simulations open others (testing/deployment.py)."""
 
 
+class Accepting(Protocol):
+    """The way into the log: the group commit of one partition, or of all (ingest/intake.py)."""
+
+    @property
+    def queue_events(self) -> int:
+        """Events that wait for an append."""
+        ...
+
+
 class Parts(Struct, frozen=True, kw_only=True):
-    """A running deployment."""
+    """What the faces are made of. `settle` settles everything that this process works on; `running` ends only when a
+    part of it failed."""
 
     config: Config
     clock: Clock
     log: Log
     book: Book
     boards: Boards
-    worker: Worker
-    live: LiveState
-    kept: KeptState
+    live: Live
+    kept: Kept
     acceptor: Acceptor
     queries: Queries
-    commit: GroupCommit
+    commit: Accepting
+    settle: Callable[[], Awaitable[None]]
     running: asyncio.Task[None]
 
 
-async def open_backends(config: Config, stack: AsyncExitStack) -> tuple[Log, Book, Boards]:
-    """Open the log, the book and the boards that the settings name; the stack closes them."""
-    log = await _open_log(config)
-    stack.push_async_callback(log.close)
-    crashpoints.point("start 2: log open")
-    book = await _open_book(config.data_dir, stack)
-    crashpoints.point("start 3: book open")
-    boards = MemoryBoards(instance=ids.identity())
-    stack.push_async_callback(boards.close)
-    return log, book, boards
+class Alone(Parts, frozen=True, kw_only=True):
+    """A deployment in one process, with its one worker."""
+
+    worker: Worker
+    live: LiveState
 
 
 @asynccontextmanager
-async def running(config: Config, clock: Clock, *, opening: Opening = open_backends) -> AsyncIterator[Parts]:
+async def running(config: Config, clock: Clock, *, opening: Opening = open_backends) -> AsyncIterator[Alone]:
     """Open everything, catch up with the log, and run until the block ends; then settle and close.
 
     1. lock the data directory; 2. open log, book, boards; 3. take the partition, start at the checkpoint;
@@ -106,10 +99,10 @@ async def running(config: Config, clock: Clock, *, opening: Opening = open_backe
         )
         await worker.start(owner=ids.identity())
         work = asyncio.create_task(worker.run(), name="worker")
-        stack.push_async_callback(_stopped, work)
+        stack.push_async_callback(stopped, work)
         # 4.
         try:
-            await _caught_up(worker, await log.end(PARTITION), work)
+            await caught_up(worker, await log.end(PARTITION), work)
         except Unfinished:
             if config.data_dir is None:
                 raise
@@ -127,14 +120,14 @@ async def running(config: Config, clock: Clock, *, opening: Opening = open_backe
             ),
         )
         committing = asyncio.create_task(commit.run(), name="group commit")
-        stack.push_async_callback(_stopped, committing)
+        stack.push_async_callback(stopped, committing)
         live = LiveState(worker, book)
         kept = KeptState(worker, book, log, partition=PARTITION)
         acceptor = Acceptor(commit, live, kept, clock, durability=log.durability)
         closer = Closer(worker, acceptor, clock, grace_us=round(settings.close_grace_min * 60_000_000))
         closing = asyncio.create_task(closer.run(), name="closer")
-        running = asyncio.create_task(_until_one_ends(work, committing, closing), name="watch")
-        parts = Parts(
+        running = asyncio.create_task(until_one_ends(work, committing, closing), name="watch")
+        parts = Alone(
             config=config,
             clock=clock,
             log=log,
@@ -146,6 +139,7 @@ async def running(config: Config, clock: Clock, *, opening: Opening = open_backe
             acceptor=acceptor,
             queries=Queries(live, boards, clock),
             commit=commit,
+            settle=worker.settle,
             running=running,
         )
         crashpoints.point("start 6: accepting")
@@ -153,8 +147,8 @@ async def running(config: Config, clock: Clock, *, opening: Opening = open_backe
             yield parts
         finally:
             # 6. and 7.
-            await _stopped(running)
-            await _stopped(closing)
+            await stopped(running)
+            await stopped(closing)
             crashpoints.point("stop 1: nothing runs beside the worker")
             await commit.drain()
             crashpoints.point("stop 2: accepting has ended")
@@ -162,79 +156,7 @@ async def running(config: Config, clock: Clock, *, opening: Opening = open_backe
                 await _leave(worker, await log.end(PARTITION), work)
 
 
-def memory_of(settings: ProcessConfig) -> Memory:
-    """How long and how much the repeat indexes remember."""
-    return Memory(
-        repeat_window_us=round(settings.repeat_window_h * HOUR_US),
-        once_window_us=round(settings.once_window_h * HOUR_US),
-        size_bytes_max=settings.repeat_size_bytes_max,
-    )
-
-
-def limits_of(settings: ProcessConfig) -> Limits:
-    """When the worker does what."""
-    return Limits(
-        tick_s=settings.tick_ms / 1000,
-        settle_interval_s=settings.settle_interval_s,
-        settle_dirty_rows=settings.settle_dirty_rows,
-        settle_archive_bytes=settings.settle_archive_bytes,
-        entries_in_memory_max=settings.entries_in_memory_max,
-    )
-
-
-async def open_snapshot(data_dir: Path) -> Snapshot:
-    """The book of a data directory as it is now, also beside a server that has it. Whoever opens it closes it."""
-    return await SqliteSnapshot.open(data_dir / "book.db")
-
-
-async def open_log(config: Config, data_dir: Path) -> Log:
-    """The log of a data directory that nobody else has. Whoever opens it closes it."""
-    return await _open_log(msgspec.structs.replace(config, data_dir=data_dir))
-
-
-async def open_new_book(data_dir: Path) -> Book:
-    """An empty book beside the live one, which nobody else may have open: raises `InUse`. Nothing in the new one is
-    synced before `swap_books`."""
-    take_alone(data_dir)
-    return await SqliteBook.open(clear_new(data_dir), synchronous="OFF")
-
-
-@contextmanager
-def nothing_left_over(data_dir: Path) -> Iterator[None]:
-    """Remove the new book when the block does not come to swapping it."""
-    try:
-        yield
-    finally:
-        clear_new(data_dir)
-
-
-async def open_new_snapshot(data_dir: Path) -> Snapshot:
-    """That book as it is now."""
-    return await SqliteSnapshot.open(data_dir / NEW)
-
-
-def swap_books(data_dir: Path, old: Checkpoint) -> Path:
-    """Put the new book in the place of the live one, and return where that is now. Both must be closed."""
-    return swap(data_dir, position=old.position, epoch=old.epoch)
-
-
-async def log_ends(data_dir: Path) -> Ends:
-    """Where the log of a data directory begins and ends now, also beside a server that has it."""
-    return await look(data_dir / "log.db", PARTITION)
-
-
-def workshop(config: Config, clock: Clock, folder: Path) -> Workshop:
-    """What folding an archive from the start takes, with its books in this folder."""
-    return Workshop(
-        scratch=SqliteScratch(folder),
-        boards=MemoryBoards(instance=ids.identity()),
-        clock=clock,
-        memory=memory_of(config.process),
-        limits=limits_of(config.process),
-    )
-
-
-async def _until_one_ends(*tasks: asyncio.Task[None]) -> None:
+async def until_one_ends(*tasks: asyncio.Task[None]) -> None:
     """None of them ends by itself: when one does, raise what it failed with."""
     ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in ended:
@@ -242,7 +164,7 @@ async def _until_one_ends(*tasks: asyncio.Task[None]) -> None:
     raise Unavailable("A part of the engine has stopped.")
 
 
-async def _caught_up(worker: Worker, end: int, work: asyncio.Task[None]) -> None:
+async def caught_up(worker: Worker, end: int, work: asyncio.Task[None]) -> None:
     """Wait until everything up to `end` is folded, however long that takes, or the worker stops."""
     while worker.position < end:
         if work.done():
@@ -258,10 +180,10 @@ async def _leave(worker: Worker, end: int, work: asyncio.Task[None]) -> None:
     """Fold everything up to `end`, and settle. What is not folded in time stands in the log, for the next start."""
     try:
         async with asyncio.timeout(SHUTDOWN_S_MAX):
-            await _caught_up(worker, end, work)
+            await caught_up(worker, end, work)
     except TimeoutError:
         # The fold may wait for the book in the middle of a record, and then a settlement would wait for the fold.
-        await _stopped(work)
+        await stopped(work)
         with suppress(Unavailable):
             await worker.settle()
         return
@@ -270,27 +192,9 @@ async def _leave(worker: Worker, end: int, work: asyncio.Task[None]) -> None:
     crashpoints.point("stop 4: settled")
 
 
-async def _stopped(task: asyncio.Task[None]) -> None:
+async def stopped(task: asyncio.Task[Any]) -> None:
     """End a task and wait for it. What it failed with was reported where it matters."""
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():
         task.exception()
-
-
-async def _open_log(config: Config) -> Log:
-    size_bytes_max = config.log.size_bytes_max
-    if config.data_dir is None:
-        return MemoryLog(identity=ids.identity(), size_bytes_max=min(size_bytes_max, LOG_SIZE_BYTES_MAX))
-    log = SqliteLog(config.data_dir / "log.db", create_identity=ids.identity(), size_bytes_max=size_bytes_max)
-    await log.open()
-    return log
-
-
-async def _open_book(data_dir: Path | None, stack: AsyncExitStack) -> Book:
-    if data_dir is None:
-        data_dir = Path(stack.enter_context(TemporaryDirectory(prefix="accrue-")))
-    book = await SqliteBook.open(data_dir / "book.db")
-    stack.callback(crashpoints.point, "stop 5: book closed")  # after what is pushed next
-    stack.push_async_callback(book.close)
-    return book

@@ -25,6 +25,12 @@ RANDOM_ALLOWED = {
 
 TASKS_ALLOWED = {
     "wiring.py": "starts and stops what runs as long as the deployment",
+    "node.py": "starts and stops what runs as long as one process of several",
+    "site.py": "starts and stops what runs as long as a partition is worked on here",
+    "process/owner.py": "begins and ends to work on partitions, as they come and go",
+    "ingest/intake.py": "runs the group commits of all partitions as one",
+    "log/postgres.py": "tells readers elsewhere of a record after its append, which does not wait for that",
+    "cli/bench/pipeline.py": "sends at a steady rate, answers or not",
     "server.py": "serves until it is told to stop or the worker ends, and stops serving first",
     "process/worker.py": "the fold, the ticks and the settlements are one task group",
     "process/replay/refold.py": "a worker that runs while a block does, and has to be watched for its end",

@@ -16,6 +16,7 @@ FILE_SIZE_BYTES_MAX = 256 * 1024
 
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS = {
+    "node.py:running": "the life of one process of several, numbered and in order, as the one in wiring.py",
     "wiring.py:running": "the life of a deployment, numbered and in order; apart, the order could not be seen",
 }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ import msgspec
 
 from accrue.boards.memory import MemoryBoards
 from accrue.book.base import Book, Settlement, Written
+from accrue.book.snapshot import Snapshot
 from accrue.book.sqlite import SqliteBook
+from accrue.book.sqlite_snapshot import SqliteSnapshot
 from accrue.clock import ManualClock
 from accrue.core.event import PROGRAM
 from accrue.core.record import FORMAT, Batch, Record, encode
@@ -76,7 +78,13 @@ class Partition:
     """Use it with `async with`. `worker` and `live` are those of now."""
 
     def __init__(
-        self, folder: Path, *, faults: Sequence[str] = (), memory: Memory | None = None, **limits: Any
+        self,
+        folder: Path,
+        *,
+        faults: Sequence[str] = (),
+        memory: Memory | None = None,
+        open_boards: Callable[[], Awaitable[Any]] | None = None,
+        **limits: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "book.db"
@@ -85,6 +93,7 @@ class Partition:
         self.memory = memory or Memory()
         self.limits = Limits(**{"tick_s": 0.0005, "settle_interval_s": NEVER_S, **limits})
         self.faults = list(faults)
+        self._open_boards = open_boards
 
     async def __aenter__(self) -> Partition:
         await self.begin()
@@ -94,15 +103,22 @@ class Partition:
         await self.stop()
 
     async def begin(self) -> None:
-        """A new worker, with boards of its own, at the book's checkpoint."""
-        self.book = FaultyBook(await SqliteBook.open(self.file), self.faults)
-        self.boards = MemoryBoards(instance="here")
+        """A new worker at the book's checkpoint, with boards of its own unless it is said how they are opened."""
+        self.book = FaultyBook(await self.open_book(), self.faults)
+        self.boards = await self._open_boards() if self._open_boards else MemoryBoards(instance="here")
         self.worker = Worker(
             self.log, self.book, self.boards, self.clock, partition=0, memory=self.memory, limits=self.limits
         )  # fmt: skip
         self.live = LiveState(self.worker, self.book)
         await self.worker.start(owner="somebody")
         self.running = asyncio.create_task(self.worker.run())
+
+    async def open_book(self) -> Book:
+        return await SqliteBook.open(self.file)
+
+    async def open_snapshot(self) -> Snapshot:
+        """The book as it is now. Whoever opens it closes it."""
+        return await SqliteSnapshot.open(self.file)
 
     async def stop(self) -> None:
         """Stop as a crash does: what is not settled is not in the book."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from accrue.boards.memory import MemoryBoards
 from accrue.book.base import Checkpoint
+from accrue.book.snapshot import Snapshot
 from accrue.book.sqlite import SqliteBook
 from accrue.book.sqlite_scratch import SqliteScratch
 from accrue.book.sqlite_snapshot import SqliteSnapshot
@@ -75,8 +76,8 @@ async def replayed(where: Partition, order: Order | None, *, swapped: bool = Tru
 
 
 @asynccontextmanager
-async def _opened(where: Partition) -> AsyncIterator[tuple[SqliteSnapshot, Checkpoint, Workshop]]:
-    snapshot = await SqliteSnapshot.open(where.file)
+async def _opened(where: Partition) -> AsyncIterator[tuple[Snapshot, Checkpoint, Workshop]]:
+    snapshot = await where.open_snapshot()
     try:
         checkpoint = await snapshot.checkpoint(0)
         assert checkpoint is not None

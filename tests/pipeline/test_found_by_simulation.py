@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from accrue.boards.base import Turn
 from accrue.process.worker import PUBLISH_REST_S_MAX
 from pipeline.partition import Partition, event, program, record
 
@@ -71,10 +72,10 @@ async def test_a_machine_that_slept_while_publishing_publishes_again_soon(tmp_pa
     async with Partition(tmp_path) as where:
         publish, slept = where.boards.publish, []
 
-        async def slow_publish(*given: Any, **more: Any) -> None:
+        async def slow_publish(*given: Any, **more: Any) -> Turn:
             if not slept:
                 slept.append(where.clock.advance(seconds=86_400))
-            await publish(*given, **more)
+            return await publish(*given, **more)
 
         where.boards.publish = slow_publish  # type: ignore[method-assign]  # a machine that sleeps in the middle of it
         rests: list[float] = []

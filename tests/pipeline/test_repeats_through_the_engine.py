@@ -141,10 +141,10 @@ async def test_when_memory_is_short_the_oldest_ids_go_early_and_that_is_publishe
         assert (alarm["index"], alarm["effective_window_s"]) == ("events", window_us / 1_000_000)
         transport = httpx.ASGITransport(create_app(accrue))  # type: ignore[arg-type]  # ours is wider
         async with httpx.AsyncClient(transport=transport, base_url="http://accrue") as client:
-            assert (await client.get("/readyz")).json()["repeat_window_s"] == window_us / 1_000_000
+            assert (await client.get("/readyz")).json()["partitions"][0]["repeat_window_s"] == window_us / 1_000_000
             figures = (await client.get("/metrics")).text
-        assert f"accrue_repeat_window_seconds {window_us / 1_000_000}" in figures
-        assert f"accrue_repeats_forgotten_early_total {alarm['forgotten_early']}.0" in figures
+        assert f'accrue_repeat_window_seconds{{partition="0"}} {window_us / 1_000_000}' in figures
+        assert f'accrue_repeats_forgotten_early_total{{partition="0"}} {alarm["forgotten_early"]}.0' in figures
 
     async with short_of_memory(tmp_path, clock) as accrue:  # a restart brings nothing back that was forgotten
         within = 11 - window_us // HOUR_US + 1

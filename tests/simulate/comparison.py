@@ -8,7 +8,7 @@ from fractions import Fraction
 from accrue.core.record import EVENTS_PER_RECORD_MAX, decode
 from accrue.process.outcome import NAMES
 from accrue.testing.outcome import STYLES, Outcome, differences, outcome
-from accrue.wiring import Parts
+from accrue.wiring import Alone
 from simulate.model.calendar import kind_of
 from simulate.model.community import Community
 
@@ -47,7 +47,7 @@ class Models:
 
 
 async def compare(
-    parts: Parts, models: Models, subjects: Collection[str], *, periods: Collection[str] | None = None
+    parts: Alone, models: Models, subjects: Collection[str], *, periods: Collection[str] | None = None
 ) -> list[str]:
     """A line for everything in which the engine, at rest, differs from the model. `periods`: only these."""
     found: list[str] = []
@@ -64,7 +64,7 @@ async def compare(
         ]
         found += [f"{tenant}: {line}" for line in lines]
     for position, expected in models.outcomes.items():
-        known = parts.live.outcomes(position)
+        known = parts.worker.outcomes(position)
         if known is not None and [NAMES[code] for code in known] != expected:
             found.append(f"outcomes of record {position}: {[NAMES[code] for code in known]}, expected {expected}")
     models.outcomes.clear()

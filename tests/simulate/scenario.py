@@ -30,7 +30,7 @@ from accrue.process.world import Memory
 from accrue.testing.deployment import Deployment
 from accrue.testing.faults import Faults, Rates
 from accrue.testing.loop import LoopClock, SimulatedLoop
-from accrue.wiring import Parts
+from accrue.wiring import Alone
 from pipeline.partition import TABLES, Partition
 from simulate.comparison import Models, compare, sequence_of
 from simulate.programs import ProgramMaker
@@ -193,13 +193,13 @@ class Scenario:
         id, text = f"program of {self._traffic[tenant].id()}", self._makers[tenant].text()
         receipt = await self._insist(lambda parts: parts.acceptor.program(tenant, text, id=id))
         position = receipt.position or 0
-        await self._insist(lambda parts: parts.live.applied(position, timeout_s=WAIT_S))
+        await self._insist(lambda parts: parts.worker.applied(position, timeout_s=WAIT_S))
 
     async def _score(self, tenant: str) -> None:
         id = self._traffic[tenant].id()
         subject, value, mode = self._traffic[tenant].score()
 
-        async def submit(parts: Parts) -> Receipt:
+        async def submit(parts: Alone) -> Receipt:
             board = sorted(parts.live.program(tenant).boards)[0]
             return await parts.acceptor.score(
                 tenant,
@@ -221,7 +221,7 @@ class Scenario:
         period = self._random.choice([*known, "1999", "nonsense", "season:none"])
         await self._insist(lambda parts: parts.acceptor.close_period(tenant, period))
 
-    async def _read(self, parts: Parts, tenant: str) -> None:
+    async def _read(self, parts: Alone, tenant: str) -> None:
         """Ask for boards and people: reading must not change anything."""
         for board in parts.live.program(tenant).boards.values():
             await parts.queries.board(
@@ -231,7 +231,7 @@ class Scenario:
 
     # --- asking a deployment that may die ----------------------------------------------------------------------------
 
-    async def _insist(self, question: Callable[[Parts], Coroutine[Any, Any, Any]]) -> Any:
+    async def _insist(self, question: Callable[[Alone], Coroutine[Any, Any, Any]]) -> Any:
         """Ask until there is an answer. What a program cannot do is an answer too."""
         while True:
             try:
@@ -239,7 +239,7 @@ class Scenario:
             except (Unavailable, Fenced):
                 await asyncio.sleep(self._random.choice((0.0, 0.01, 0.3)))
 
-    async def _tried(self, question: Callable[[Parts], Coroutine[Any, Any, Any]]) -> None:
+    async def _tried(self, question: Callable[[Alone], Coroutine[Any, Any, Any]]) -> None:
         """Ask beside everything else; what becomes of it is of no interest."""
 
         async def ask() -> None:
@@ -349,18 +349,18 @@ class Scenario:
         )
 
 
-async def _at_rest(parts: Parts) -> int:
+async def _at_rest(parts: Alone) -> int:
     """Everything in the log is applied. Returns how far that is."""
     end = await parts.log.end(0)
-    await parts.live.applied(end, timeout_s=WAIT_S)
+    await parts.worker.applied(end, timeout_s=WAIT_S)
     return end
 
 
-async def _settled(parts: Parts) -> None:
+async def _settled(parts: Alone) -> None:
     await parts.worker.settle()
 
 
-async def _segments(parts: Parts) -> list[Segment]:
+async def _segments(parts: Alone) -> list[Segment]:
     return [segment async for segment in parts.book.segments(0)]
 
 

@@ -69,7 +69,7 @@ class Folded:
                     position = max([await task for task in flying])
                     flying.clear()
         position = max([position, *(task.result() for task in flying)])
-        await self._accrue.parts.live.applied(position, timeout_s=60)
+        await self._accrue.parts.live.applied(DEFAULT_TENANT, position, timeout_s=60)
 
     async def _send(self, body: bytes) -> int:
         receipt = await self._accrue.send(body)

@@ -14,7 +14,22 @@ import structlog
 import typer
 
 from accrue import __version__
-from accrue.cli import archive, bench, check, conflicts, demo, failed, import_, program, query, replay, serve, verify
+from accrue.cli import (
+    archive,
+    bench,
+    check,
+    conflicts,
+    demo,
+    failed,
+    import_,
+    migrate,
+    program,
+    query,
+    replay,
+    roles,
+    serve,
+    verify,
+)
 from accrue.cli.terminal import say_error
 from accrue.core.program import ProgramError
 from accrue.errors import AccrueError
@@ -31,7 +46,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, serve, import_, query, check, program, failed, conflicts, verify, replay, archive):
+for module in (demo, serve, roles, import_, query, check, program, failed, conflicts, verify, replay, archive, migrate):
     module.register(app)
 app.add_typer(bench.app)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from msgspec import Struct
 
 from accrue.config import DEFAULT_DATA_DIR, DEFAULT_TENANT, Config, load
 from accrue.core.period import Calendar
@@ -27,6 +28,59 @@ DataDir = Annotated[
 ]
 Tenant = Annotated[str, typer.Option("--tenant", metavar="NAME", help="Which tenant.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+LogUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--log", metavar="URL", help="postgresql://, rabbitmq-stream:// or kafka://; the data directory if left out."
+    ),
+]
+BookUrl = Annotated[
+    str | None, typer.Option("--book", metavar="URL", help="postgresql://; the data directory if left out.")
+]
+BoardsUrl = Annotated[
+    str | None,
+    typer.Option("--boards", metavar="URL", help="redis:// or redis-cluster://; the process's memory if left out."),
+]
+Partitions = Annotated[
+    int | None,
+    typer.Option("--partitions", min=1, help="Of the log, fixed when the deployment is created; 1 if left out."),
+]
+Host = Annotated[str | None, typer.Option("--host", help="Where to listen; 127.0.0.1 if left out.")]
+Port = Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="8080 if left out; 0 takes a free one.")]
+Program = Annotated[Path | None, typer.Option("--program", metavar="FILE", help="The rules of the tenant 'default'.")]
+
+
+class Engines(Struct, frozen=True, kw_only=True):
+    """Where things are kept, as far as it was said on the command line."""
+
+    log: str | None = None
+    book: str | None = None
+    boards: str | None = None
+    partitions: int | None = None
+
+
+def with_engines(config: Config, engines: Engines) -> Config:
+    """The settings with these over them."""
+    sections = {}
+    for name in ("log", "book", "boards"):
+        url = getattr(engines, name)
+        if url is not None:
+            sections[name] = msgspec.structs.replace(getattr(config, name), url=url)
+    if engines.partitions is not None:
+        sections["partitions"] = engines.partitions
+    return msgspec.structs.replace(config, **sections)
+
+
+def listening_at(config: Config, host: str | None, port: int | None) -> Config:
+    """The settings with this address over theirs."""
+    server = msgspec.structs.replace(
+        config.server,
+        host=config.server.host if host is None else host,
+        port=config.server.port if port is None else port,
+    )
+    return msgspec.structs.replace(config, server=server)
 
 
 def settings(config: Path | None, *, data_dir: Path | None = None, programs: dict[str, Path] | None = None) -> Config:

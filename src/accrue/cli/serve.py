@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import msgspec
 import typer
 
 from accrue import __version__
-from accrue.cli.options import DEFAULT_TENANT, ConfigFile, DataDir, settings
+from accrue.cli.options import (
+    DEFAULT_TENANT,
+    BoardsUrl,
+    BookUrl,
+    ConfigFile,
+    DataDir,
+    Engines,
+    Host,
+    LogUrl,
+    Partitions,
+    Port,
+    Program,
+    listening_at,
+    settings,
+    with_engines,
+)
 from accrue.cli.terminal import err, pairs
 from accrue.config import Config
+from accrue.connect.url import redacted
 from accrue.errors import Misconfigured
 
 DOCS_PATH = "/docs"
@@ -24,48 +36,55 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     config: ConfigFile = None,
-    program: Annotated[
-        Path | None, typer.Option("--program", metavar="FILE", help="The rules of the tenant 'default'.")
-    ] = None,
+    program: Program = None,
     data_dir: DataDir = None,
-    host: Annotated[str | None, typer.Option("--host", help="Where to listen; 127.0.0.1 if left out.")] = None,
-    port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65_535, help="8080 if left out; 0 takes a free one.")
-    ] = None,
+    host: Host = None,
+    port: Port = None,
+    log: LogUrl = None,
+    book: BookUrl = None,
+    boards: BoardsUrl = None,
+    partitions: Partitions = None,
 ) -> None:
     """Accept events and answer reads over HTTP, until Ctrl-C.
 
-    Arguments win over the environment (ACCRUE_DATA_DIR, ACCRUE_PROGRAM, ACCRUE_HOST, ACCRUE_PORT), which wins over
-    the settings file. Without keys configured the server listens on this machine only.
+    Arguments win over the environment (ACCRUE_DATA_DIR, ACCRUE_PROGRAM, ACCRUE_HOST, ACCRUE_PORT, ACCRUE_LOG,
+    ACCRUE_BOOK, ACCRUE_BOARDS, ACCRUE_PARTITIONS), which wins over the settings file. Without keys configured the
+    server listens on this machine only. On a log that others share it is gateway and worker in one.
 
     \b
     Example:
       accrue serve --program program.toml --data-dir accrue-data --port 8080
+      accrue serve --program program.toml --log rabbitmq-stream://guest:guest@127.0.0.1:5552/ \\
+          --book postgresql://accrue:secret@127.0.0.1/accrue --boards redis://127.0.0.1:6379/0
     """
-    found = settings(config, data_dir=data_dir, programs={DEFAULT_TENANT: program} if program else None)
-    server = msgspec.structs.replace(
-        found.server,
-        host=found.server.host if host is None else host,
-        port=found.server.port if port is None else port,
-    )
-    found = msgspec.structs.replace(found, server=server)
-    _check_program(found)
+    programs = {DEFAULT_TENANT: program} if program else None
+    found = listening_at(settings(config, data_dir=data_dir, programs=programs), host, port)
+    run_until_stopped(with_engines(found, Engines(log=log, book=book, boards=boards, partitions=partitions)))
+
+
+def run_until_stopped(config: Config, *, works: bool = True) -> None:
+    """Serve with these settings. `works` is False for a gateway."""
+    _check_program(config)
     # Imported here because the HTTP stack takes longer to load than every other command takes to run.
     from accrue.server import run
 
-    run(found, on_ready=lambda url: _say_ready(url, found))
+    run(config, on_ready=lambda url: _say_ready(url, config), works=works)
 
 
 def _check_program(config: Config) -> None:
     """A new data directory without a program would have nobody to serve."""
-    if config.program_files() or (config.data_dir is not None and (config.data_dir / "log.db").is_file()):
+    if (
+        config.program_files()
+        or not config.is_alone
+        or (config.data_dir is not None and (config.data_dir / "log.db").is_file())
+    ):
         return
     raise Misconfigured("There is no program: give --program FILE, or name one in the settings.")
 
 
 def _say_ready(url: str, config: Config) -> None:
     files = config.program_files()
-    tenants = ", ".join(f"{tenant} ({file})" for tenant, file in files.items()) or "those of the data directory"
+    tenants = ", ".join(f"{tenant} ({file})" for tenant, file in files.items()) or "those of the book"
     console = err()
     console.print(f"Accrue {__version__}", style="bold")
     console.print(
@@ -73,9 +92,19 @@ def _say_ready(url: str, config: Config) -> None:
             [
                 ("  listening", url),
                 ("  docs", url.rstrip("/") + DOCS_PATH),
-                ("  data", str(config.data_dir) if config.data_dir else "in memory; nothing survives"),
+                *_places(config),
                 ("  tenants", tenants),
             ]
         )
     )
     console.print("Ctrl-C stops it; what was accepted is settled first.", style="dim")
+
+
+def _places(config: Config) -> list[tuple[str, str]]:
+    """Where things are kept: one line for a data directory, one for each engine."""
+    here = str(config.data_dir) if config.data_dir else "in memory; nothing survives"
+    urls = {"log": config.log.url, "book": config.book.url, "boards": config.boards.url}
+    if not any(urls.values()):
+        return [("  data", here)]
+    elsewhere = {"log": here, "book": here, "boards": "in memory"}
+    return [(f"  {name}", redacted(url) if url else elsewhere[name]) for name, url in urls.items()]

@@ -11,12 +11,22 @@ from msgspec import Struct
 from rich.console import Console
 from rich.text import Text
 
-from accrue.cli.options import AsJson, ConfigFile, DataDir, iso, settings
+from accrue.cli.options import (
+    AsJson,
+    BookUrl,
+    ConfigFile,
+    DataDir,
+    Engines,
+    Partitions,
+    iso,
+    settings,
+    with_engines,
+)
 from accrue.cli.steps import said_when_stopped, told_steps
 from accrue.cli.terminal import cell, out, pairs, printable, show_json
 from accrue.clock import SystemClock
 from accrue.collector import calm
-from accrue.offline import verify_directory
+from accrue.offline import verify_directory, verify_shared
 from accrue.process.replay.difference import Difference
 from accrue.process.replay.report import Report
 
@@ -63,6 +73,8 @@ def verify(
     data_dir: DataDir = None,
     config: ConfigFile = None,
     folder: Folder = None,
+    book: BookUrl = None,
+    partitions: Partitions = None,
     as_json: AsJson = False,
 ) -> None:
     """Fold all archived events again, and compare every number with what the book has.
@@ -78,12 +90,14 @@ def verify(
     \b
     Example:
       accrue verify --data-dir accrue-data
+      accrue verify --book postgresql://accrue:secret@127.0.0.1/accrue --partitions 8
     """
-    found = settings(config, data_dir=data_dir)
+    found = with_engines(settings(config, data_dir=data_dir), Engines(book=book, partitions=partitions))
+    work = verify_shared if found.book.url else verify_directory
     clock = SystemClock()
     began_s = clock.monotonic_s()
     with said_when_stopped(), told_steps(WORDS) as steps, calm():
-        report = asyncio.run(verify_directory(found, clock, folder=folder, on_step=steps))
+        report = asyncio.run(work(found, clock, folder=folder, on_step=steps))
     seconds = clock.monotonic_s() - began_s
     if as_json:
         show_json(_document(report, seconds))

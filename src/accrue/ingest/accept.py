@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -23,7 +23,7 @@ from accrue.core.reader import read
 from accrue.core.record import Batch
 from accrue.errors import Rejected
 from accrue.ingest.checked import AHEAD_US_MAX, DECODE_ERRORS, EventResult, event_decoder
-from accrue.ingest.commit import Accepted, GroupCommit
+from accrue.ingest.commit import Accepted
 from accrue.ingest.explain import explain
 from accrue.ingest.times import in_range
 from accrue.ingest.validate import check_array, check_ndjson, check_one
@@ -39,12 +39,17 @@ ADMIN_TYPES = frozenset({events.ADJUST, events.RETRACT})
 
 FAILED_TYPES: dict[FailedAct, str] = {"replay": events.REPLAY_FAILED, "drop": events.DROP_FAILED}
 
+SPOOLED = "spooled"
+"""The durability of what waits in a gateway's spool for the log."""
+
 CHECKS = {"one": check_one, "array": check_array, "ndjson": check_ndjson}
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """The answer to a request. `position` is None when nothing of it was accepted."""
+    """The answer to a request. `durable` is None when nothing of it was accepted; `position` is None then, and also
+    when it is `spooled`: durable, but not in the log yet."""
 
+    tenant: str
     results: list[EventResult]
     durable: str | None = None
     position: int | None = None
@@ -56,10 +61,18 @@ class Receipt(Struct, frozen=True, kw_only=True):
         return [result.status for result in self.results].count("accepted")
 
 
-class Acceptor:
-    """The way in. One for a partition and process."""
+class Commit(Protocol):
+    """Whoever makes batches durable: the group commit of one partition, or of each (intake.py)."""
 
-    def __init__(self, commit: GroupCommit, live: Live, kept: Kept, clock: Clock, *, durability: str) -> None:
+    async def submit(self, batch: Batch) -> Accepted:
+        """See `GroupCommit.submit`."""
+        ...
+
+
+class Acceptor:
+    """The way in. One for a process."""
+
+    def __init__(self, commit: Commit, live: Live, kept: Kept, clock: Clock, *, durability: str) -> None:
         self._commit = commit
         self._live = live
         self._kept = kept
@@ -78,8 +91,8 @@ class Acceptor:
             allowed_system=ADMIN_TYPES,
         )
         if checked.batch is None:
-            return Receipt(results=checked.results)
-        return self._receipt(await self._commit.submit(checked.batch), checked.results)
+            return Receipt(tenant=tenant, results=checked.results)
+        return self._receipt(tenant, await self._commit.submit(checked.batch), checked.results)
 
     async def batch(self, batch: Batch) -> Accepted:
         """Take events that were checked already; for imports."""
@@ -145,7 +158,8 @@ class Acceptor:
             for sequence, id in ids.items()
         ]
         batch = Batch(tenant, b"\n".join(lines), [self._clock.now_us()] * len(lines), {})
-        return self._receipt(await self._commit.submit(batch), [EventResult(id, "accepted") for id in ids.values()])
+        results = [EventResult(id, "accepted") for id in ids.values()]
+        return self._receipt(tenant, await self._commit.submit(batch), results)
 
     async def _system(self, tenant: str, type: str, id: str, data: object, time_us: int | None) -> Receipt:
         body = _encoder.encode({"id": id, "type": type, "data": data})
@@ -156,12 +170,13 @@ class Acceptor:
         if has_nul(body):
             raise Rejected("A string holds the character U+0000, which no database stores in text.", field="$")
         batch = Batch(tenant, body, [self._clock.now_us() if time_us is None else time_us], {})
-        return self._receipt(await self._commit.submit(batch), [EventResult(id, "accepted")])
+        return self._receipt(tenant, await self._commit.submit(batch), [EventResult(id, "accepted")])
 
-    def _receipt(self, accepted: Accepted, results: list[EventResult]) -> Receipt:
+    def _receipt(self, tenant: str, accepted: Accepted, results: list[EventResult]) -> Receipt:
         return Receipt(
+            tenant=tenant,
             results=results,
-            durable=self._durability,
+            durable=SPOOLED if accepted.position is None else self._durability,
             position=accepted.position,
             first_index=accepted.first_index,
             log_time_us=accepted.log_time_us,

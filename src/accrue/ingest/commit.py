@@ -19,34 +19,48 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
 from accrue import crashpoints
 from accrue.clock import Clock
-from accrue.core.event import Stamp
-from accrue.core.record import EVENTS_PER_RECORD_MAX, FORMAT, Batch, Record, encode
+from accrue.core.record import EVENTS_PER_RECORD_MAX, FORMAT, Batch, Record, encode, joined
 from accrue.errors import AccrueError, Misconfigured, Rejected, TooLarge, Unavailable
-from accrue.log.base import Log
+from accrue.log.base import Position
 
 
 class CommitLimits(Struct, frozen=True, kw_only=True):
     """What one record holds at most, what may wait for the next ones, and how far log time may leap.
 
-    The queue does not count what is being appended. Sizes are those of the events' JSON.
+    A submission of up to `batch_size_bytes_max` is taken as a record of its own when it is larger than records are
+    filled: the log may still find room for it. The queue does not count what is being appended. Sizes are those of the
+    events' JSON.
     """
 
     record_events_max: int = 20_000
     record_size_bytes_max: int = 8 << 20
+    batch_size_bytes_max: int = 8 << 20
     queue_events_max: int = 100_000
     queue_size_bytes_max: int = 64 << 20
     log_time_leap_us_max: int = 3_600_000_000
 
 
-class Accepted(Struct, frozen=True):
-    """Where a submission stands: event i has the sequence `core.record.sequence(position, first_index + i)`."""
+class Appending(Protocol):
+    """What records are appended to: a log, or the way to one that may go out of reach (spooled_log.py)."""
 
-    position: int
+    async def append(self, partition: int, record: bytes) -> Position | None:
+        """See `Log.append`. None: it is durable, but in the spool, and has no position yet."""
+        ...
+
+
+class Accepted(Struct, frozen=True):
+    """Where a submission stands: event i has the sequence `core.record.sequence(position, first_index + i)`.
+
+    `position` is None when it is spooled: durable, but not in the log yet.
+    """
+
+    position: Position | None
     first_index: int
     log_time_us: int
 
@@ -62,7 +76,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        log: Log,
+        log: Appending,
         clock: Clock,
         *,
         partition: int,
@@ -106,10 +120,10 @@ class GroupCommit:
             raise self._refusal()
         if not batch.times_us:
             raise Rejected("A batch holds at least one event.")
-        if len(batch.times_us) > limits.record_events_max or len(batch.body) > limits.record_size_bytes_max:
+        if len(batch.times_us) > limits.record_events_max or len(batch.body) > limits.batch_size_bytes_max:
             raise TooLarge(
                 f"A batch holds at most {limits.record_events_max} events and "
-                f"{limits.record_size_bytes_max} bytes; send it in parts."
+                f"{limits.batch_size_bytes_max} bytes; send it in parts."
             )
         self._queue_events = events
         self._queue_size_bytes = size_bytes
@@ -162,7 +176,7 @@ class GroupCommit:
             return taken
         events = size_bytes = count = 0
         for batch, _ in self._queue:
-            if (
+            if count and (
                 events + len(batch.times_us) > limits.record_events_max
                 or size_bytes + len(batch.body) > limits.record_size_bytes_max
             ):
@@ -212,21 +226,6 @@ def merged(batches: Sequence[Batch]) -> list[Batch]:
             result.append(joined(batches[start:end]))
             start = end
     return result
-
-
-def joined(batches: Sequence[Batch]) -> Batch:
-    """Batches of one tenant as one: bodies line after line, stamps moved to where their events now are."""
-    if len(batches) == 1:
-        return batches[0]
-    times_us: list[int] = []
-    stamps: dict[int, Stamp] = {}
-    for batch in batches:
-        if batch.stamps:
-            first = len(times_us)
-            for index, stamp in batch.stamps.items():
-                stamps[first + index] = stamp
-        times_us += batch.times_us
-    return Batch(batches[0].tenant, b"\n".join([batch.body for batch in batches]), times_us, stamps)
 
 
 def fail(waiting: Sequence[Waiting], error: AccrueError) -> None:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -49,9 +50,9 @@ class FailedOutcome(Struct, frozen=True, omit_defaults=True):
 
 
 class FailedOutcomes(Struct, frozen=True):
-    """The records that did it stand at `position` of the log, and are durable."""
+    """The records that did it stand at `position` of the log, and are durable; null when they are spooled."""
 
-    position: int
+    position: int | None
     durable: str
     results: list[FailedOutcome]
 
@@ -77,12 +78,10 @@ class Repairs(Struct, frozen=True, kw_only=True):
         # 2. submit
         receipt = await self.acceptor.failed(tenant, act, {sequence: ids.event_id() for sequence in named})
         assert receipt.durable is not None  # a system event is accepted or raises
-        assert receipt.position is not None
         # 3. wait
-        try:
-            outcomes = await self.outcomes(receipt)
-        except Unavailable:  # it is durable, so running out of time is no error
-            outcomes = ["accepted"] * len(named)
+        outcomes = ["accepted"] * len(named)
+        with suppress(Unavailable):  # it is durable, so running out of time is no error
+            outcomes = await self.outcomes(receipt) or outcomes
         results = [
             await self._result(tenant, act, sequence, outcome)
             for sequence, outcome in zip(named, outcomes, strict=True)

@@ -31,11 +31,10 @@ from msgspec import Struct
 from accrue.clock import Clock
 from accrue.core.event import BODY_SIZE_BYTES_MAX, IMPORTED
 from accrue.core.imported import IMPORTS, ImportData
-from accrue.core.record import Batch
+from accrue.core.record import Batch, joined
 from accrue.errors import Conflict, Rejected, Unavailable
 from accrue.ingest.accept import ADMIN_TYPES, Acceptor
 from accrue.ingest.checked import EVENT_SIZE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, Checked, EventResult
-from accrue.ingest.commit import joined
 from accrue.ingest.formats import GZIP_BEGINS, Line, combined, csv, digest, ndjson, numbered_lines
 from accrue.ingest.validate import check_ndjson
 from accrue.process.base import Live
@@ -165,6 +164,8 @@ class Importer:
             taken = ImportData(key, source.name, chunk.upto, good, chunk.last, self._clock.now_us())
             batch = self._with_marker(checked, taken)
             accepted = await self._acceptor.batch(batch)
+            if accepted.position is None:
+                raise Unavailable("The log is out of reach. Import the file again to go on when it is back.")
             waiting.append(_Appended(accepted.position, accepted.first_index, events))
             # 3.
             while len(waiting) > (0 if chunk.last else UNCOUNTED_BATCHES_MAX):
@@ -222,8 +223,8 @@ class Importer:
 
     async def _count(self, appended: _Appended, summary: Summary) -> None:
         """Wait until a batch is folded, and add what became of its events. The last of them is our own."""
-        await self._live.applied(appended.position, timeout_s=FOLD_WAIT_S)
-        outcomes = self._live.outcomes(appended.position)
+        await self._live.applied(self._tenant, appended.position, timeout_s=FOLD_WAIT_S)
+        outcomes = self._live.outcomes(self._tenant, appended.position)
         if outcomes is None:
             raise Unavailable("What became of the events is no longer known. Import the file again to go on.")
         end = appended.first_index + appended.events

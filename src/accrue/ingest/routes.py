@@ -30,6 +30,10 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 PARAMETERS = ("tenant", "wait")
 WAITS = ("durable", "applied")
+NO_POSITION = (
+    "The log is out of reach: this waits in the spool and is forwarded when the log is back. It has no position yet, "
+    "so nobody can wait for it, neither with wait=applied nor with ?after=."
+)
 
 Outcomes = Callable[[Receipt], Awaitable[list[str]]]
 """Waits until what a receipt names is applied, and says what became of each accepted event."""
@@ -42,12 +46,18 @@ class EventOutcome(EventResult, omit_defaults=True, frozen=True, gc=False):
     outcome: str | None = None
 
 
-class Accepted(Struct, frozen=True):
-    """The answer 202: what was accepted is durable (`disk`: it survives a power cut) and stands at `position`."""
+class Accepted(Struct, frozen=True, omit_defaults=True):
+    """The answer 202: what was accepted is durable and stands at `position`.
+
+    `disk`: it survives a power cut. `confirmed`: the broker has confirmed it. `spooled`: the log is out of reach, and
+    it is on the disk of this gateway until it can be forwarded; then `position` is null, and `detail` says what that
+    means.
+    """
 
     durable: str
-    position: int
+    position: int | None
     results: Sequence[EventResult]
+    detail: str | None = None
 
 
 class EventsRoute:
@@ -97,13 +107,13 @@ class EventsRoute:
                 raise Malformed(error.detail, field="$") from None
             raise
         # 4. answer
-        if receipt.position is None or receipt.durable is None:
+        if receipt.durable is None:
             return _refusal(receipt, body, form)
         self._traffic.acked(self._clock.monotonic_s() - began_s)
         results: Sequence[EventResult] = receipt.results
         if wait == "applied":
             results = await self._with_outcomes(receipt)
-        return _accepted(Accepted(receipt.durable, receipt.position, results))
+        return _accepted(accepted_as(receipt.durable, receipt, results))
 
     async def _with_outcomes(self, receipt: Receipt) -> list[EventResult]:
         """The results with what the rules made of them. It is durable, so running out of time is no error."""
@@ -115,6 +125,11 @@ class EventsRoute:
             _with_outcome(result, next(outcomes, None)) if result.status == "accepted" else result
             for result in receipt.results
         ]
+
+
+def accepted_as(durable: str, receipt: Receipt, results: Sequence[EventResult]) -> Accepted:
+    """The answer to what was accepted."""
+    return Accepted(durable, receipt.position, results, None if receipt.position is not None else NO_POSITION)
 
 
 def tenant_in(headers: Mapping[bytes, bytes]) -> str:

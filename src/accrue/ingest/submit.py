@@ -24,7 +24,7 @@ from accrue.ingest.checked import (
     IDEMPOTENCY_KEY_CHARACTERS_MAX,
     EventResult,
 )
-from accrue.ingest.routes import Accepted, EventOutcome, Outcomes
+from accrue.ingest.routes import Accepted, EventOutcome, Outcomes, accepted_as
 from accrue.ingest.times import us_of
 from accrue.process.base import Live
 from accrue.web.body import media_type, read_body, read_json
@@ -112,8 +112,7 @@ async def submit_score(
         time_us=None if score.time is None else us_of(score.time, field="$.time"),
     )
     assert receipt.durable is not None  # a system event is accepted or raises
-    assert receipt.position is not None
-    return Accepted(receipt.durable, receipt.position, await _results(submissions, receipt, wait))
+    return accepted_as(receipt.durable, receipt, await _results(submissions, receipt, wait))
 
 
 @put(
@@ -168,7 +167,7 @@ HANDLERS = [submit_score, put_program, get_program]
 
 
 async def _results(submissions: Submissions, receipt: Receipt, wait: str) -> list[EventResult]:
-    if wait != "applied":
+    if wait != "applied" or receipt.position is None:
         return receipt.results
     (outcome,) = await submissions.outcomes(receipt)
     return [EventOutcome(result.id, result.status, outcome=outcome) for result in receipt.results]

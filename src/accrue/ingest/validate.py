@@ -58,10 +58,10 @@ def check_one(
     body = _content(body)
     if b"\n" not in body and b"\r" not in body:
         try:
-            events = [event_decoder.decode(body)]
+            event = event_decoder.decode(body)
         except DECODE_ERRORS:
             return check_each([body], terms)
-        checked = _whole(body, events, terms)
+        checked = _whole_one(body, event, terms)
         if checked is not None:
             return checked
     return check_each([body], terms)
@@ -204,6 +204,24 @@ def _whole(body: bytes, events: list[Event], terms: Terms) -> Checked | None:
         return None
     results = [EventResult(id, "accepted") for id in ids]
     return Checked(Batch(terms.tenant, body, times_us, _stamps(events)), results)
+
+
+def _whole_one(body: bytes, event: Event, terms: Terms) -> Checked | None:
+    """`_whole` of a single event, which most requests are, without a pass over lists for each question."""
+    id, time, now_us = event.id, event.time, terms.now_us
+    if id is None or id.startswith(SYSTEM_PREFIX) or event.type.startswith(SYSTEM_PREFIX):
+        return None
+    time_us = now_us
+    if time is not None:
+        if time.tzinfo is None:
+            return None
+        time_us = (time - EPOCH) // MICROSECOND
+        if not 0 <= time_us <= now_us + AHEAD_US_MAX:
+            return None
+    if len(body) > DATA_SIZE_BYTES_MAX or (b"\\" in body and has_nul(body)):
+        return None
+    stamps = _stamps([event]) if event.data and "user_agent" in event.data else {}
+    return Checked(Batch(terms.tenant, body, [time_us], stamps), [EventResult(id, "accepted")])
 
 
 RESERVED_ID = "\n" + SYSTEM_PREFIX

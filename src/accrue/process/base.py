@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from accrue.boards.base import Usage
 from accrue.book.base import AwardRow, ConflictRow, FailedRow, ProgramRow, ResultRow
 from accrue.core.program import Program
 from accrue.core.rule import Board
 from accrue.core.table import TableKey
-from accrue.log.base import Position
+from accrue.log.base import Position, Retention
 from accrue.process.outcome import Counts
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """How a partition is doing. Times in microseconds of log time."""
+    """How a partition is doing. Times in microseconds of log time, up to which it is folded. `publishing_fails` and
+    `failing` say why, for people, while something is wrong: with the boards, and with the fold or settling."""
 
     position: Position
+    log_time_us: int
     published: Position
     settled: Position
     events: dict[str, Counts]
@@ -30,7 +33,55 @@ class Status(Struct, frozen=True, kw_only=True):
     repeats_size_bytes: int
     repeat_window_us: int | None
     repeats_forgotten_early: int
+    publishing_fails: str | None
     failing: str | None
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """What was seen of a partition a moment ago, beside what its worker counts.
+
+    The log begins and ends at these positions. `behind_s` is how old the last record that is folded was, while there
+    were newer ones; `unsettled_s` how long the book has not got anything, while there was something to settle. Both 0
+    when nothing waited.
+    """
+
+    begin: Position
+    end: Position
+    behind_s: float
+    unsettled_s: float
+
+
+class Seat(NamedTuple):
+    """Who has a partition, as the book says. `heartbeat` only grows, and stands still while nobody works on it."""
+
+    partition: int
+    epoch: int
+    heartbeat: int
+    taken: bool
+
+
+class Observed(Protocol):
+    """What is looked at now and then, because asking takes a round trip. All empty until it was looked at."""
+
+    def statuses(self) -> dict[int, Status]:
+        """Of every partition that this process works on or catches up with: as of now."""
+        ...
+
+    def partitions(self) -> Mapping[int, Seen]:
+        """Of the same partitions."""
+        ...
+
+    def retention(self) -> Retention:
+        """What the log drops by itself."""
+        ...
+
+    def boards(self) -> Mapping[str, Usage]:
+        """What the boards take of the tenants that take most, as far as they were weighed."""
+        ...
+
+    def seats(self) -> Sequence[Seat]:
+        """Of every partition of the deployment that was ever claimed; empty when this process is the only one."""
+        ...
 
 
 class FinalStandings(Protocol):
@@ -72,6 +123,10 @@ class Live(Protocol):
         """The version of the time-zone data that the program in force was taken with."""
         ...
 
+    async def knows(self, tenant: str, text: str, *, timeout_s: float) -> None:
+        """Return once this is the program in force, after it was applied. Raises `Unavailable` after `timeout_s`."""
+        ...
+
     async def cells(self, tenant: str, subject: str, periods: list[str]) -> dict[TableKey, object]:
         """Everything known of one subject: its tallies in these periods, awards, streaks and attributes."""
         ...
@@ -96,17 +151,17 @@ class Live(Protocol):
         """See to it that the boards hold all of this board."""
         ...
 
-    async def applied(self, position: Position, *, timeout_s: float) -> Position:
-        """Return once reads show everything up to `position`, and how far they show everything. Raises `Unavailable`
-        after `timeout_s`."""
+    async def applied(self, tenant: str, position: Position, *, timeout_s: float) -> Position:
+        """Return once reads of the tenant show everything up to `position`, and how far they show everything. Raises
+        `Unavailable` after `timeout_s`."""
         ...
 
-    def outcomes(self, position: Position) -> bytes | None:
+    def outcomes(self, tenant: str, position: Position) -> bytes | None:
         """What became of the events of a recent record (see outcome.py); None when it is no longer remembered."""
         ...
 
-    def status(self) -> Status:
-        """How far the fold and the last settlement have come."""
+    def statuses(self) -> dict[int, Status]:
+        """How far the fold and the last settlement have come, for each partition that this process works on."""
         ...
 
 

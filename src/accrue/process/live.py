@@ -34,6 +34,9 @@ class LiveState:
     def tzdata(self, tenant: str) -> str:
         return self._state(tenant).tzdata
 
+    async def knows(self, tenant: str, text: str, *, timeout_s: float) -> None:
+        """At once: what was applied is in force here."""
+
     async def cells(self, tenant: str, subject: str, periods: list[str]) -> dict[TableKey, object]:
         state = self._state(tenant)
         found: dict[TableKey, object] = {}
@@ -106,13 +109,17 @@ class LiveState:
     async def ensure_board(self, tenant: str, board: Board, period: str) -> None:
         await self._worker.publisher.ensure(self._state(tenant), board, period)
 
-    async def applied(self, position: Position, *, timeout_s: float) -> Position:
+    async def applied(self, tenant: str, position: Position, *, timeout_s: float) -> Position:
         return await self._worker.applied(position, timeout_s=timeout_s)
 
-    def outcomes(self, position: Position) -> bytes | None:
+    def outcomes(self, tenant: str, position: Position) -> bytes | None:
         return self._worker.outcomes(position)
 
+    def statuses(self) -> dict[int, Status]:
+        return {self._worker.partition: self.status()}
+
     def status(self) -> Status:
+        """Of the one partition that this reads."""
         return self._worker.status()
 
     def _state(self, tenant: str) -> TenantState:

@@ -16,8 +16,7 @@ Steps 2 to 4 are in fold.py. Start-up begins at the checkpoint and is nothing bu
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from sys import getsizeof
 
@@ -29,25 +28,28 @@ from accrue.boards.base import Boards
 from accrue.book.archive import GENESIS, Building, SegmentBuilder
 from accrue.book.base import Book, Checkpoint, Settlement, Written
 from accrue.clock import Clock
-from accrue.core import record as records
 from accrue.core.reader import read
 from accrue.errors import AccrueError, Corrupt, Fenced, Unavailable
 from accrue.log.base import Log, Position
 from accrue.process import settle
 from accrue.process.base import Status
+from accrue.process.before import compare_log
 from accrue.process.fold import Fold
+from accrue.process.gather import GATHER_EVENTS, GATHER_S, Read, groups, pack
+from accrue.process.outcome import Recent
 from accrue.process.publish import Publisher
 from accrue.process.settle import Generations, Pending
 from accrue.process.window_alarm import WindowAlarm
 from accrue.process.world import Memory, World
 
 COMPRESS_IN_THREAD_BYTES_MIN = 64 * 1024
-OUTCOMES_SIZE_BYTES_MAX = 4 << 20
-OUTCOME_OVERHEAD_BYTES = 160
-"""What remembering one record costs besides a byte an event."""
 RETRY_S = 1.0
+LOOK_S = 1.0
+"""How often it is asked whether boards that nothing was sent to were lost."""
 PUBLISH_REST = 5
 """After publishing, rest so many times as long as it took: under overload boards coalesce more, not cost more."""
+PUBLISH_REST_SHARED = 1
+"""With boards in a server most of that time is waiting for it: half of its time is others'."""
 PUBLISH_REST_S_MAX = 10.0
 """A machine that was asleep in the middle of publishing must not rest for days afterwards."""
 
@@ -63,6 +65,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     settle_archive_bytes: int = 64 << 20
     read_size_bytes: int = 4 << 20
     entries_in_memory_max: int = 5_000_000
+    shared: bool = False
+    """Other processes share log and book: settle as soon as a program was taken, because they read it in the book, and
+    wait for a log that is out of reach."""
 
 
 class Worker:
@@ -79,9 +84,10 @@ class Worker:
         memory: Memory,
         limits: Limits,
         new_segment: Callable[[int], Building] = SegmentBuilder,
+        on_claim: Callable[[int], None] = lambda epoch: None,
     ) -> None:
         self._log, self._book, self._clock, self._limits = log, book, clock, limits
-        self._partition = partition
+        self.partition = partition
         self.world = World(memory)
         self._window_alarm = WindowAlarm(self.world.indexes)
         self.publisher = Publisher(self.world, boards, book)
@@ -89,14 +95,13 @@ class Worker:
         self.written = Written(rows=0, transactions=0)
         self._fold = Fold(self.world, book)
         self._pending = Pending([], [])
-        self._new_segment = new_segment
+        self._new_segment, self._on_claim = new_segment, on_claim
         self._segment = new_segment(partition)
         self._archive = GENESIS
         self._published: Position = 0
         self._catch_up_to: Position = 0  # where the log ended at the start: before that, nobody reads a board
         self._advanced = asyncio.Condition()
-        self._outcomes: OrderedDict[Position, bytes] = OrderedDict()
-        self._outcomes_size_bytes = 0
+        self._recent = Recent()
         self._conflicts_counted = 0  # so many of the world's conflicts are in the figure below
         self._conflicts_size_bytes = 0
         self._still = asyncio.Lock()  # held while a record is folded or a settlement is put together
@@ -107,18 +112,19 @@ class Worker:
         self._failed: BaseException | None = None
         self._trouble: str | None = None
 
-    async def start(self, *, owner: str) -> None:
+    async def start(self, *, owner: str, address: str = "", seen: tuple[int, int] | None = None) -> None:
         """Take the partition and remember what the book says. Raises `Corrupt` when log and book do not fit, and then
-        both are as they were."""
-        await self._compare_log()
+        both are as they were. `address` and `seen` are those of `Owners.claim`: `Fenced` when another was quicker."""
+        await compare_log(self._log, self._book, self.partition)
         self.checkpoint: Checkpoint = await self._book.claim(
-            self._partition, owner=owner, log_identity=self._log.identity
+            self.partition, owner=owner, log_identity=self._log.identity, address=address, seen=seen
         )
+        self._on_claim(self.checkpoint.epoch)  # what comes now may take longer than a lease
         facts = settle.read_facts(self.checkpoint)
         self._archive = bytes.fromhex(facts.archive) or GENESIS
         world = self.world
         world.counts = facts.counts
-        known = await self._book.start(self._partition)
+        known = await self._book.start(self.partition)
         for row in known.periods:
             world.periods[row.tenant, row.period] = row
         world.failed.load(known.failed)
@@ -134,7 +140,11 @@ class Worker:
         if self.checkpoint.position:
             world.advance(self.checkpoint.log_time_us)
         self.position = self._published = self.checkpoint.position
-        self._catch_up_to = await self._log.end(self._partition)
+        await self.publisher.start(
+            epoch=self.checkpoint.epoch, log=self._log.identity, position=self.checkpoint.position
+        )
+        # After that: nobody else publishes any more, so the boards show no more than the log holds now.
+        self._catch_up_to = self.publisher.catch_up_to = await self._log.end(self.partition)
         crashpoints.point("start 4: checkpoint and index loaded")
 
     async def run(self) -> None:
@@ -168,13 +178,14 @@ class Worker:
 
     def outcomes(self, position: Position) -> bytes | None:
         """What became of the events of a recent record; None when that is no longer remembered."""
-        return self._outcomes.get(position)
+        return self._recent.of(position)
 
     def status(self) -> Status:
         """How it is doing; for metrics, /readyz and people."""
         world = self.world
         return Status(
             position=self.position,
+            log_time_us=world.log_time_us,
             published=self._published,
             settled=self.checkpoint.position,
             events=world.counts,
@@ -186,13 +197,13 @@ class Worker:
             repeats_size_bytes=sum(index.size_bytes for index in world.indexes),
             repeat_window_us=world.repeats.effective_window_us,
             repeats_forgotten_early=self._window_alarm.forgotten_early,
+            publishing_fails=self.publisher.trouble,
             failing=str(self._failed) if self._failed else self._trouble,
         )
 
     async def settle(self) -> None:
         """Settle now. Raises what the book raises; then everything is still dirty."""
         crashpoints.point("settle 1: before it begins")
-        await self.publisher.publish()
         async with self._settling:
             async with self._still:
                 if not self._whole:
@@ -201,10 +212,13 @@ class Worker:
                 if position == before.position:
                     return
                 self._finish_segment()
+                self.publisher.take()
                 settlement = settle.begin(self.world, before, position, self._pending, self._archive)
             crashpoints.point("settle 2: generation taken, rows not made")
             try:
                 settlement = await settle.with_rows(settlement, self.world)
+                if self.publisher.trouble is None:  # else boards that outlive a crash would show less than the book has
+                    await self.publisher.attempt(self.position)
             except BaseException:
                 settle.put_back(self.world)
                 raise
@@ -213,74 +227,81 @@ class Worker:
         await settle.let_go(settlement, generations)
         await self._make_room()
         crashpoints.point("settle 10: cleared, before the trim")
-        await self._log.trim(self._partition, up_to=position)
+        try:
+            await self._log.trim(self.partition, up_to=position)
+        except Unavailable as error:  # what is settled is settled, and the next settlement trims this, too
+            logger.warning("the log could not be trimmed", partition=self.partition, reason=error.detail)
         crashpoints.point("settle 11: trimmed")
 
     # --- the steps ------------------------------------------------------------------------------------------------
 
-    async def _compare_log(self) -> None:
-        """See that the log goes on from the checkpoint, before anything is changed. Raises `Corrupt`."""
-        held = await self._book.checkpoint(self._partition)
-        if held is None or held.log_identity != self._log.identity:
-            return  # a new partition, or one that `claim` refuses
-        settle.read_facts(held)
-        end = await self._log.end(self._partition)
-        if end < held.position:
-            raise Corrupt(
-                f"The log of partition {self._partition} ends at {end}, but {held.position} is settled "
-                "already: this is an older log. Put the newer one back; nothing was changed."
-            )
-        if end > held.position:  # the first record beyond it must still be there: an older book may be put back, too
-            await self._log.read(self._partition, after=held.position, size_bytes_max=1)
-
     async def _fold_records(self) -> None:
         while True:
             # 1. read
-            found = await self._log.read(
-                self._partition, after=self.position, size_bytes_max=self._limits.read_size_bytes
-            )
+            try:
+                found = await self._log.read(
+                    self.partition, after=self.position, size_bytes_max=self._limits.read_size_bytes
+                )
+            except Unavailable as error:
+                if not self._limits.shared:
+                    raise
+                logger.warning("the log is out of reach; it is asked again", reason=error.detail)
+                await asyncio.sleep(RETRY_S)
+                continue
             crashpoints.point("process 1: records read")
-            for position, data in found:
+            events, limits = 0, self._limits
+            size_bytes_max = min(COMPRESS_IN_THREAD_BYTES_MIN, limits.settle_archive_bytes // 16)
+            for group in groups(found, events_max=limits.settle_dirty_rows, size_bytes_max=size_bytes_max):
                 async with self._still:
                     self._whole = False  # stays so when the fold fails halfway: what is half done must never be settled
-                    await self._fold_record(position, data)
+                    events += await self._fold_group(group)
                     self._whole = True
                 await self._hold_back()
                 await asyncio.sleep(0)
+            if events < GATHER_EVENTS and self.position >= self._catch_up_to:
+                await asyncio.sleep(min(GATHER_S, limits.tick_s))
 
-    async def _fold_record(self, position: Position, data: bytes) -> None:
-        record = records.decode(data)
-        if len(data) < COMPRESS_IN_THREAD_BYTES_MIN:
-            self._segment.add(position, data, events=record.events)
-            outcomes = await self._fold.apply(position, record)  # 2. to 4.
+    async def _fold_group(self, group: Sequence[Read]) -> int:
+        """Steps 2 to 4 for these records. Returns how many events they have."""
+        packing = None
+        if len(group[0][1]) < COMPRESS_IN_THREAD_BYTES_MIN:
+            pack(self._segment, group)
         else:
-            packing = asyncio.ensure_future(asyncio.to_thread(self._segment.add, position, data, events=record.events))
-            outcomes = await self._fold.apply(position, record)
+            packing = asyncio.ensure_future(asyncio.to_thread(pack, self._segment, group))
+        outcomes = await self._fold.apply_all([(position, record) for position, _, record in group])
+        if packing is not None:
             await packing
+        for (position, _, _), of_record in zip(group, outcomes, strict=True):
+            crashpoints.point("process 4: record folded")
+            self.position = position
+            self._recent.remember(position, of_record)
         if self._segment.is_full:
             self._finish_segment()
-        crashpoints.point("process 4: record folded")
-        self.position = position
-        self._remember(position, outcomes)
+        if self._limits.shared and self.world.programs:
+            self._settle_now.set()
+        return sum(map(len, outcomes))
 
     async def _publish_ticks(self) -> None:
+        looked_s = self._clock.monotonic_s()
+        rest = PUBLISH_REST_SHARED if self.publisher.is_shared else PUBLISH_REST
         while True:
             # 5. publish
             position, began_s = self.position, self._clock.monotonic_s()
-            if position > self._published and position >= self._catch_up_to:
+            is_new = position > self._published or self.publisher.waits
+            if is_new and position >= self._catch_up_to:
                 crashpoints.point("process 5: before publishing")
-                try:
-                    await self.publisher.publish()
-                except AccrueError as error:
-                    logger.warning("publishing failed; it is tried again", reason=error.detail)
+                if not await self.publisher.attempt(position):
                     await asyncio.sleep(RETRY_S)
                     continue
                 self._published = position
                 crashpoints.point("process 5: published")
                 async with self._advanced:
                     self._advanced.notify_all()
+            if began_s - looked_s >= LOOK_S:
+                looked_s = began_s
+                await self.publisher.look()
             spent_s = self._clock.monotonic_s() - began_s
-            await asyncio.sleep(max(self._limits.tick_s, min(PUBLISH_REST * spent_s, PUBLISH_REST_S_MAX)))
+            await asyncio.sleep(max(self._limits.tick_s, min(rest * spent_s, PUBLISH_REST_S_MAX)))
 
     async def _settle_in_time(self) -> None:
         while True:
@@ -365,7 +386,7 @@ class Worker:
             segment = self._segment.finish(previous=self._archive)
             self._pending.segments.append(segment)
             self._archive = segment.digest
-            self._segment = self._new_segment(self._partition)
+            self._segment = self._new_segment(self.partition)
 
     async def _make_room(self) -> None:
         """Forget what is clean and was not touched by the last settlement, when memory holds too much."""
@@ -375,9 +396,3 @@ class Worker:
                 for state in states:
                     for _ in state.evict():
                         await asyncio.sleep(0)
-
-    def _remember(self, position: Position, outcomes: bytes) -> None:
-        self._outcomes[position] = outcomes
-        self._outcomes_size_bytes += len(outcomes) + OUTCOME_OVERHEAD_BYTES
-        while self._outcomes_size_bytes > OUTCOMES_SIZE_BYTES_MAX:
-            self._outcomes_size_bytes -= len(self._outcomes.popitem(last=False)[1]) + OUTCOME_OVERHEAD_BYTES

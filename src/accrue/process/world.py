@@ -11,6 +11,7 @@ from accrue.book.base import ConflictRow, PeriodRow, ProgramRow
 from accrue.core.decide import DecodedEvent, Remembers
 from accrue.core.event import Stamp
 from accrue.core.program import Program
+from accrue.log.base import Position
 from accrue.process.failed import Failed, failed_row
 from accrue.process.instead import Instead
 from accrue.process.outcome import Counts
@@ -47,6 +48,8 @@ class World:
         self.counts: dict[str, Counts] = {}
         self.versions: dict[str, int] = {}
         self.instead: dict[str, Instead] = {}  # what replays decided, known before the fold began
+        # Tenants that had events since their changes were last taken, and the position of the last of these.
+        self.heard: dict[str, Position] = {}
         self.periods: dict[tuple[str, str], PeriodRow] = {}
         self.repeats = _index("events", memory.repeat_window_us, memory.size_bytes_max // 2, Sizes())
         self.once_lately = _index("once", memory.once_window_us, memory.size_bytes_max // 4, ONE_BY_ONE)
@@ -66,10 +69,23 @@ class World:
         return (self.repeats, self.once_lately, self.once_ever)
 
     def advance(self, log_time_us: int) -> None:
-        """A record begins: log time moves on, and what is older than a window is forgotten."""
-        self.log_time_us = log_time_us
+        """A record begins: log time moves on, and what is older than a window is forgotten.
+
+        Never back: records of several gateways follow each other here, and their clocks differ.
+        """
+        self.log_time_us = max(self.log_time_us, log_time_us)
         for index in self.indexes:
-            index.advance(log_time_us)
+            index.advance(self.log_time_us)
+
+    def is_still(self, log_time_us: int, *, events: int, once_rules: int) -> bool:
+        """Whether no index forgets anything nor begins a bucket until then, with so many events on the way, each of
+        which so many `once` rules may remember."""
+        seen = events * once_rules
+        return (
+            self.repeats.is_still(log_time_us, entries=events)
+            and self.once_lately.is_still(log_time_us, entries=seen)
+            and self.once_ever.is_still(log_time_us, entries=seen)
+        )
 
     def remembers(self) -> Remembers:
         """What `once` rules ask: what `foresee` found, else the indexes. What they see now waits for `put_once`."""

@@ -1,5 +1,8 @@
 """What reads answer: the shapes of the API, documented once for HTTP, the library and the command line.
 
+`stale` marks an answer from the book, when neither the live boards nor the tenant's worker can be reached: it shows
+what was settled by `as_of`, and nothing newer.
+
 A quantity of a metric without a scale is a whole number. With a scale it is exact decimal text ("12.5"), because a
 JSON number would become a float on the way.
 """
@@ -76,6 +79,8 @@ class Ranks(Struct, frozen=True, kw_only=True):
     missing: list[str]
     final: bool = False
     corrections: list[Correction] = []
+    stale: bool = False
+    as_of: str | None = None
 
 
 class Badge(Struct, frozen=True, omit_defaults=True):
@@ -97,7 +102,7 @@ class Streak(Struct, frozen=True):
     running: bool
 
 
-class Profile(Struct, frozen=True, kw_only=True):
+class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything about one user or object. `tallies` is metric -> kind of period -> quantity, as of `at`."""
 
     id: str
@@ -107,15 +112,19 @@ class Profile(Struct, frozen=True, kw_only=True):
     badges: list[Badge]
     streaks: dict[str, Streak]
     attributes: dict[str, bool | int | str | None]
+    stale: bool = False
+    as_of: str | None = None
 
 
-class Tally(Struct, frozen=True, kw_only=True):
+class Tally(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How much of a metric a subject has in a period."""
 
     metric: str
     subject: str
     period: str
     value: Quantity
+    stale: bool = False
+    as_of: str | None = None
 
 
 def iso(time_us: int) -> str:

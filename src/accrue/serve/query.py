@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
+from typing import TypeVar
 
-from accrue.boards.base import ANY, BoardKey, Boards, Seen
+import msgspec
+
+from accrue.boards.base import ANY, BoardKey, ReadBoards, Seen
 from accrue.boards.base import Page as SnapshotPage
 from accrue.clock import Clock
 from accrue.core import streak as streaks
@@ -32,6 +35,8 @@ from accrue.serve.answers import (
 )
 from accrue.serve.final import Final
 
+Said = TypeVar("Said", BoardPage, Ranks, Profile, Tally)
+
 ROWS_MAX = 1_000
 AROUND_MAX = 100
 SUBJECTS_MAX = 1_000
@@ -41,18 +46,27 @@ WAIT_S_MAX = 10.0
 class Queries:
     """Every read of one deployment. `at_us` picks the period that holds that time; default now.
 
-    Reads of boards take what `after` gave: then nothing up to its position is missing.
+    Reads of boards take what `after` gave: then nothing up to its position is missing. `settled_us` is given where
+    answers come from the book alone: what a tenant's were settled by, which makes them `stale`.
     """
 
-    def __init__(self, live: Live, boards: Boards, clock: Clock) -> None:
+    def __init__(
+        self,
+        live: Live,
+        boards: ReadBoards,
+        clock: Clock,
+        *,
+        settled_us: Callable[[str], Awaitable[int]] | None = None,
+    ) -> None:
         self._live = live
         self._boards = boards
         self._clock = clock
+        self._settled_us = settled_us
 
-    async def after(self, position: int | None, *, timeout_s: float = WAIT_S_MAX) -> Seen:
+    async def after(self, tenant: str, position: int | None, *, timeout_s: float = WAIT_S_MAX) -> Seen:
         """Read your writes: return once reads can show everything up to `position`; None waits for nothing."""
         wanted = position or 0
-        return Seen(await self._live.applied(wanted, timeout_s=min(timeout_s, WAIT_S_MAX)), wanted)
+        return Seen(await self._live.applied(tenant, wanted, timeout_s=min(timeout_s, WAIT_S_MAX)), wanted)
 
     async def board(
         self,
@@ -74,14 +88,16 @@ class Queries:
         if cursor is None or finals.is_cursor(cursor):
             final = await self._final(tenant, program, board, found)
             if final is not None:
-                return await finals.page(final, limit=limit, offset=offset, cursor=cursor, style=style)
+                return await self._said(
+                    tenant, await finals.page(final, limit=limit, offset=offset, cursor=cursor, style=style)
+                )
         key = await self._ready(tenant, board, found)
         if key is None:
-            return self._empty(board, found)
+            return await self._said(tenant, self._empty(board, found))
         page = await self._boards.page(
             key, limit=limit, offset=offset, cursor=cursor, style=style, now_us=self._clock.now_us(), seen=seen
         )
-        return _page(program, board, found, page)
+        return await self._said(tenant, _page(program, board, found, page))
 
     async def around(
         self,
@@ -102,14 +118,16 @@ class Queries:
         program, board, found = self._find(tenant, name, period, at_us)
         final = await self._final(tenant, program, board, found)
         if final is not None:
-            return await finals.around(final, subject, before=before, after=after, style=style)
+            return await self._said(
+                tenant, await finals.around(final, subject, before=before, after=after, style=style)
+            )
         key = await self._ready(tenant, board, found)
         if key is None:
             raise NotFound(f"{subject!r} is not on the board {name!r} in {found.id!r}.", field="subject")
         page = await self._boards.around(
             key, subject, before=before, after=after, style=style, now_us=self._clock.now_us(), seen=seen
         )
-        return _page(program, board, found, page)
+        return await self._said(tenant, _page(program, board, found, page))
 
     async def ranks(
         self,
@@ -127,7 +145,7 @@ class Queries:
         program, board, found = self._find(tenant, name, period, at_us)
         final = await self._final(tenant, program, board, found)
         if final is not None:
-            return await finals.ranks(final, subjects, style=style)
+            return await self._said(tenant, await finals.ranks(final, subjects, style=style))
         key = await self._ready(tenant, board, found)
         now_us = self._clock.now_us()
         some = await self._boards.ranks(key, subjects, style=style, now_us=now_us, seen=seen) if key else []
@@ -137,7 +155,7 @@ class Queries:
             ranks.append(RankRow(row.rank, row.subject, row.values, item.relative_rank, item.percentile))
         there = {rank.subject for rank in ranks}
         missing = [subject for subject in dict.fromkeys(subjects) if subject not in there]
-        return Ranks(board=board.name, period=found.id, ranks=ranks, missing=missing)
+        return await self._said(tenant, Ranks(board=board.name, period=found.id, ranks=ranks, missing=missing))
 
     async def profile(self, tenant: str, kind: Kind, id: str, *, at_us: int | None = None) -> Profile:
         """All about a user or an object. One that was never heard of has the initial values and nothing else."""
@@ -166,7 +184,7 @@ class Queries:
             if cells
             else {}
         )
-        return Profile(
+        profile = Profile(
             id=id,
             kind=kind,
             at=iso(now_us if at_us is None else at_us),
@@ -175,6 +193,7 @@ class Queries:
             streaks=earned,
             attributes=attributes,
         )
+        return await self._said(tenant, profile)
 
     async def tally(
         self, tenant: str, metric: str, subject: str, *, period: str = "all", at_us: int | None = None
@@ -186,7 +205,7 @@ class Queries:
         _kept(described.periods, found, f"The metric {metric!r}")
         cells = await self._live.cells(tenant, subject, [found.id])
         value = shown(_tally(cells, described, found.id), described.scale)
-        return Tally(metric=metric, subject=subject, period=found.id, value=value)
+        return await self._said(tenant, Tally(metric=metric, subject=subject, period=found.id, value=value))
 
     async def tallies(
         self, tenant: str, metric: str, *, period: str = "all", at_us: int | None = None
@@ -206,6 +225,12 @@ class Queries:
             yield [Badge(row.badge, iso(row.time_us), row.level, row.subject, row.holder) for row in rows]
 
     # --- parts ------------------------------------------------------------------------------------------------------
+
+    async def _said(self, tenant: str, answer: Said) -> Said:
+        """The answer, marked stale where it comes from the book alone."""
+        if self._settled_us is None:
+            return answer
+        return msgspec.structs.replace(answer, stale=True, as_of=iso(await self._settled_us(tenant)))
 
     def _find(self, tenant: str, name: str, period: str, at_us: int | None) -> tuple[Program, Board, Period]:
         program = self._live.program(tenant)

@@ -79,7 +79,7 @@ async def reading(
     name = chosen(tenant, tenant_header)
     if after is not None and not 0 <= after <= POSITION_MAX:
         raise Rejected(f"after is a position, from 0 to {POSITION_MAX}.", field="after")
-    seen = await reads.queries.after(after, timeout_s=reads.wait_s_max)
+    seen = await reads.queries.after(name, after, timeout_s=reads.wait_s_max)
     program = reads.live.program(name)
     return Reading(name, None if at is None else time_us(at, program), seen)
 

@@ -26,7 +26,7 @@ from accrue.testing.deployment import Deployment
 from accrue.testing.faults import NEVER, Faults, Rates
 from accrue.testing.loop import LoopClock, SimulatedLoop
 from accrue.testing.outcome import Outcome, differences, outcome
-from accrue.wiring import Parts
+from accrue.wiring import Alone
 
 TENANT = "default"
 RUNS = 20
@@ -167,7 +167,7 @@ class _Client:
             if result.status == "rejected":
                 raise Rejected(f"The event {result.id!r} is refused: {result.detail}", field=result.field)
 
-    async def _insist(self, question: Callable[[Parts], Coroutine[Any, Any, Any]]) -> Any:
+    async def _insist(self, question: Callable[[Alone], Coroutine[Any, Any, Any]]) -> Any:
         while True:
             try:
                 return await self._deployment.ask(question)
@@ -187,9 +187,9 @@ class _Client:
         return Config(data_dir=None, process=process)
 
 
-async def _applied(parts: Parts, position: int) -> None:
-    await parts.live.applied(position, timeout_s=REST_S_MAX)
+async def _applied(parts: Alone, position: int) -> None:
+    await parts.worker.applied(position, timeout_s=REST_S_MAX)
 
 
-async def _at_rest(parts: Parts) -> None:
+async def _at_rest(parts: Alone) -> None:
     await _applied(parts, await parts.log.end(0))

@@ -17,7 +17,7 @@ from contextvars import Context, ContextVar, copy_context
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from accrue import wiring
+from accrue import backends, wiring
 from accrue.boards.base import Boards
 from accrue.boards.memory import MemoryBoards
 from accrue.book.base import Book
@@ -48,7 +48,7 @@ class Process:
     def __init__(self, deployment: Deployment) -> None:
         self.wire = Wire(lambda: deployment.kill_after(deployment.faults.random.randrange(1, 40)))
         self.tasks: dict[asyncio.Task[Any], None] = {}
-        self.parts: wiring.Parts | None = None
+        self.parts: wiring.Alone | None = None
         self.defect: BaseException | None = None
         self.stopping = asyncio.Event()
         self.ready = asyncio.Event()
@@ -116,7 +116,7 @@ class Deployment:
         self._starting = asyncio.Lock()
         loop.set_task_factory(_task)
 
-    async def parts(self) -> wiring.Parts:
+    async def parts(self) -> wiring.Alone:
         """The parts of the process of now; when there is none, one is started, until that succeeds.
 
         Raises `Defect` when the process before ended with anything that is no consequence of a fault.
@@ -134,7 +134,7 @@ class Deployment:
                 await process.ready.wait()
         raise Defect(f"The engine did not start in {STARTS_MAX} attempts.")
 
-    async def ask(self, question: Callable[[wiring.Parts], Coroutine[Any, Any, Answer]]) -> Answer:
+    async def ask(self, question: Callable[[wiring.Alone], Coroutine[Any, Any, Answer]]) -> Answer:
         """Ask the process of now. Raises what the question raises, and `Unavailable` when the process dies of it."""
         parts = await self.parts()
         process = self._now
@@ -258,7 +258,7 @@ class KeptLog:
             await self._log.trim(partition, up_to=up_to)
 
     async def _keep(self) -> None:
-        partition = wiring.PARTITION
+        partition = backends.PARTITION
         while (last := max(self._kept, default=0)) < await self._log.end(partition):
             self._kept.update(await self._log.read(partition, after=last, size_bytes_max=1 << 20))
 

@@ -32,7 +32,7 @@ class Rates(Struct, frozen=True, kw_only=True):
 
     book: float = 0.01
     boards: float = 0.02
-    log: float = 0.002
+    log: float = 0.005
     append: float = 0.03
     append_unknown: float = 0.01
     settle: float = 0.1

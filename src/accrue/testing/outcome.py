@@ -8,7 +8,7 @@ from accrue.boards.base import BoardKey
 from accrue.core.ranking import Style
 from accrue.core.streak import Streak
 from accrue.errors import Rejected
-from accrue.wiring import Parts
+from accrue.wiring import Alone
 
 STYLES: tuple[Style, ...] = ("ordinal", "competition", "dense")
 ROWS_MAX = 1_000
@@ -19,7 +19,7 @@ Outcome = dict[str, object]
 
 
 async def outcome(
-    parts: Parts, tenant: str, subjects: Collection[str], *, periods: Collection[str] | None = None
+    parts: Alone, tenant: str, subjects: Collection[str], *, periods: Collection[str] | None = None
 ) -> Outcome:
     """What a running deployment shows now. Streaks and attributes of these subjects, in these periods or in all."""
     known = ["all", *(period for owner, period in parts.worker.world.periods if owner == tenant and period != "all")]
@@ -47,7 +47,7 @@ def differences(found: Outcome, expected: Outcome) -> Iterator[str]:
             yield f"{name}: {found.get(name, 'nothing')!r}, expected {expected.get(name, 'nothing')!r}"
 
 
-async def _tallies(parts: Parts, tenant: str, period: str) -> Outcome:
+async def _tallies(parts: Alone, tenant: str, period: str) -> Outcome:
     program, found = parts.live.program(tenant), Outcome()
     kind = _kind(parts, tenant, period)
     for metric in program.metrics.values():
@@ -57,7 +57,7 @@ async def _tallies(parts: Parts, tenant: str, period: str) -> Outcome:
     return found
 
 
-async def _boards(parts: Parts, tenant: str, period: str) -> Outcome:
+async def _boards(parts: Alone, tenant: str, period: str) -> Outcome:
     """The pages in every style; of a closed period the final standings, and the live board that goes on beside it."""
     program, found = parts.live.program(tenant), Outcome()
     kind = _kind(parts, tenant, period)
@@ -78,7 +78,7 @@ async def _boards(parts: Parts, tenant: str, period: str) -> Outcome:
     return found
 
 
-def _kind(parts: Parts, tenant: str, period: str) -> str | None:
+def _kind(parts: Alone, tenant: str, period: str) -> str | None:
     try:
         return parts.live.program(tenant).calendar.parse(period).kind
     except Rejected:  # a range, or an hour of another zone, that the program of now does not have

@@ -14,6 +14,7 @@ from accrue.book.sqlite import SqliteBook
 from accrue.errors import Corrupt, Fenced, Unavailable
 from accrue.log.memory import MemoryLog
 from accrue.process import settle
+from accrue.process.fold import Fold, Stretch
 from accrue.process.outcome import NAMES
 from pipeline.partition import NEVER_S, Partition, event, program, record
 
@@ -50,6 +51,22 @@ async def test_what_a_failed_settlement_held_is_in_the_next_one(tmp_path: Path) 
         assert len(partition.rows("failed_events")) == 1
         assert [segment async for segment in partition.book.segments(0)][-1].last == 5
         assert partition.worker.status().settlements == 1
+
+
+async def test_a_log_that_cannot_be_trimmed_leaves_what_is_settled_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Partition(tmp_path) as partition:
+        await partition.feed([START, one("1")])
+        await partition.caught_up()
+
+        async def away(_: int, *, up_to: int) -> None:
+            raise Unavailable("The log is out of reach.")
+
+        monkeypatch.setattr(partition.log, "trim", away)
+        await partition.worker.settle()
+        status = partition.worker.status()
+        assert (status.settled, status.dirty_rows, status.failing) == (2, 0, None)
 
 
 async def test_what_changes_while_the_book_writes_is_in_the_next_settlement(tmp_path: Path) -> None:
@@ -428,3 +445,27 @@ async def test_what_was_settled_is_let_go_in_slices(tmp_path: Path, monkeypatch:
         assert settled[0].tallies == []
         assert len(partition.rows("tallies")) == 9
         assert await partition.live.cells("t", "user-3", ["all"]) != {}
+
+
+async def test_small_records_that_wait_are_folded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stretches: list[int] = []
+    set_aside = Fold._set_aside
+
+    def noted(fold: Fold, tenant: str, stretch: Stretch) -> None:
+        stretches.append(len(stretch.events))
+        set_aside(fold, tenant, stretch)
+
+    monkeypatch.setattr(Fold, "_set_aside", noted)
+    async with Partition(tmp_path, tick_s=0.01) as partition:
+        await partition.feed([START, one("first")])
+        await partition.caught_up()
+        adjusting = event("accrue.adjust", "x", data={"metric": "points", "subject": "ann", "amount": 5, "reason": "r"})
+        own = record([adjusting], times_us=[NOW_US], log_time_us=NOW_US)
+        await partition.feed([*(one(f"a{n}") for n in range(50)), own, *(one(f"b{n}") for n in range(50))])
+        await partition.caught_up()
+
+        assert sum(stretches) == 1 + 1 + 50 + 1 + 50
+        assert max(stretches) > 25  # those that came while the worker rested
+        assert [partition.worker.outcomes(position) for position in range(1, 104)] == [b"\0"] * 103
+        await partition.settle()
+        assert partition.tally("points", "ann") == 1 + 50 + 5 + 50

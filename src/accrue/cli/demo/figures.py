@@ -42,13 +42,13 @@ async def figures(connection: Connection) -> Figures:
 def read_figures(text: str) -> Figures:
     """From Prometheus' text format."""
     found = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
-    outcomes = {name: _sum(found, f'outcome="{name}"') for name in _OUTCOMES}
+    outcomes = {name: _sum(found, "accrue_events_total", f'outcome="{name}"') for name in _OUTCOMES}
     memory = found.get("process_resident_memory_bytes")
     return Figures(
         **outcomes,
-        rows_written=_whole(found.get("accrue_rows_written_total")),
-        settlements=_whole(found.get("accrue_settlements_total")),
-        settled=_whole(found.get("accrue_settled_position")),
+        rows_written=_sum(found, "accrue_rows_written_total"),
+        settlements=_sum(found, "accrue_settlements_total"),
+        settled=_sum(found, "accrue_settled_position"),
         memory_bytes=None if memory is None else _whole(memory),
     )
 
@@ -56,10 +56,9 @@ def read_figures(text: str) -> Figures:
 _OUTCOMES = ("applied", "repeated", "conflicting", "failed", "unmatched")
 
 
-def _sum(found: Mapping[str, str], label: str) -> int:
-    return sum(
-        _whole(value) for name, value in found.items() if name.startswith("accrue_events_total{") and label in name
-    )
+def _sum(found: Mapping[str, str], figure: str, label: str = "") -> int:
+    """Over all tenants and partitions."""
+    return sum(_whole(value) for name, value in found.items() if name.startswith(f"{figure}{{") and label in name)
 
 
 def _whole(value: str | None) -> int:

@@ -15,7 +15,7 @@ from accrue.book.archive import Building, SegmentBuilder, unpack
 from accrue.book.base import Checkpoint, Segment
 from accrue.book.snapshot import Snapshot
 from accrue.errors import Corrupt, Misconfigured
-from accrue.log.base import Log, Position
+from accrue.log.base import RECORD_SIZE_BYTES_MAX, Log, Position, Retention
 
 Records = list[tuple[Position, bytes]]
 
@@ -54,6 +54,10 @@ class ArchivedLog:
     def durability(self) -> str:
         return "disk"
 
+    @property
+    def record_size_bytes_max(self) -> int:
+        return RECORD_SIZE_BYTES_MAX
+
     def go_on(self, end: Position) -> None:
         """Let the reader on, up to there."""
         self._end = end
@@ -77,8 +81,14 @@ class ArchivedLog:
     async def trim(self, partition: int, *, up_to: Position) -> None:
         """Nothing: what was archived stays, and the log behind it is not this fold's to trim."""
 
+    async def begin(self, partition: int) -> Position:
+        return 1
+
     async def end(self, partition: int) -> Position:
         return self._end
+
+    async def retention(self) -> Retention:
+        return Retention()
 
     async def close(self) -> None:
         if self._ahead is not None:

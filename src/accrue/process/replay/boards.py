@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from accrue.boards.base import BoardKey, Boards
+from accrue.boards.base import BoardKey, Boards, Turn
 from accrue.book.base import Start
 from accrue.book.snapshot import Snapshot
 from accrue.core.program import Program
@@ -39,16 +39,20 @@ def boards_of(start: Start) -> list[tuple[str, Program, Board, str]]:
 
 
 async def board_differences(
-    boards: Boards, found: Snapshot, expected: Snapshot, where: tuple[str, Program, Board, str]
+    boards: Boards, found: Snapshot, expected: Snapshot, where: tuple[str, Program, Board, str], turn: Turn
 ) -> AsyncIterator[Difference]:
-    """Where a board made from the one book is not in the order that the tallies of the other give."""
+    """Where a board made from the one book is not in the order that the tallies of the other give.
+
+    `turn` is newer than that of the board before.
+    """
     tenant, program, board, period = where
     key = BoardKey(tenant, board.name, period)
     state = TenantState(tenant, program, partial=(), remembers=World(Memory()).remembers())
     made = await board_rows(found, state, board, period)
     if not made:
         return
-    await boards.publish(key, order_of(board), made)
+    begun = await boards.begin(tenant, turn, log="verify")
+    held = await boards.rebuild(key, order_of(board), 0, [made], turn=begun.turn)
     wanted = iter(sorted(await member_rows(expected, state, board, period), key=sort_key(order_of(board))))
     rank, above = 0, None
     cursor: str | None = None
@@ -67,7 +71,7 @@ async def board_differences(
             break
     for place, row in enumerate(wanted, start=page.members + 1):
         yield _difference(key, place, (place, row.subject, row.scores), None)
-    await boards.drop(key)
+    await boards.drop(key, turn=held)
 
 
 async def member_rows(book: Snapshot, state: TenantState, board: Board, period: str) -> list[Row]:

@@ -160,5 +160,12 @@ def _result(shape: Shape, row: Row) -> ResultRow:
 class Unpublished(Publisher):
     """Takes what changed for the next settlement, and shows it to nobody."""
 
+    async def start(self, *, epoch: int, log: str, position: Position) -> None:
+        pass
+
+    async def publish(self, position: Position) -> None:
+        self.take()
+        self._waiting.clear()
+
     def _concerned(self, state: object, touched: Iterable[Table]) -> dict[BoardKey, Board]:
         return {}

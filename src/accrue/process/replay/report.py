@@ -43,6 +43,18 @@ class Report(Struct, kw_only=True):
     differences: list[Difference] = []
     differing: dict[str, int] = {}
 
+    def include(self, other: Report, *, partition: int) -> None:
+        """Count what was found in another partition, too."""
+        self.position, self.log_time_us = max(self.position, other.position), max(self.log_time_us, other.log_time_us)
+        self.segments, self.events = self.segments + other.segments, self.events + other.events
+        self.boards, self.unsettled = self.boards + other.boards, self.unsettled + other.unsettled
+        for table, rows in other.compared.items():
+            self.compared[table] = self.compared.get(table, 0) + rows
+        self.faults += [f"Partition {partition}: {fault}" for fault in other.faults]
+        self.differences = (self.differences + other.differences)[:TOLD_MAX]
+        for table, count in other.differing.items():
+            self.differing[table] = self.differing.get(table, 0) + count
+
     @property
     def is_sound(self) -> bool:
         return not self.faults and not self.differing

@@ -16,7 +16,7 @@ from functools import partial
 import msgspec
 from msgspec import Struct
 
-from accrue.boards.base import Boards
+from accrue.boards.base import Boards, Turn
 from accrue.book.base import Checkpoint, Segment
 from accrue.book.snapshot import Snapshot
 from accrue.errors import Corrupt
@@ -35,13 +35,15 @@ from accrue.process.world import World
 FRESH = "fresh"
 
 
-async def verify(found: Snapshot, checkpoint: Checkpoint, shop: Workshop, *, on_step: OnStep) -> Report:
-    """All five steps."""
+async def verify(
+    found: Snapshot, checkpoint: Checkpoint, shop: Workshop, *, on_step: OnStep, gapless: bool = True
+) -> Report:
+    """All five steps. `gapless`: the log hands out every position."""
     report = Report(position=checkpoint.position, log_time_us=checkpoint.log_time_us)
     # 1. and 2.
     await check_file(found, report)
     try:
-        history = await check_archive(found, checkpoint, report, gapless=True, on_step=on_step)
+        history = await check_archive(found, checkpoint, report, gapless=gapless, on_step=on_step)
     except Corrupt as error:
         report.faults.append(error.detail)
         return report
@@ -192,7 +194,7 @@ async def check_boards(boards: Boards, found: Snapshot, expected: Snapshot, repo
     """Step 5."""
     there = boards_of(await expected.start(0))
     for at, where in enumerate(there, start=1):
-        async for difference in board_differences(boards, found, expected, where):
+        async for difference in board_differences(boards, found, expected, where, Turn(0, at, 0)):
             report.add(difference)
         report.boards = at
         on_step("boards", at, len(there))

@@ -86,8 +86,8 @@ def test_figures_are_read_from_the_metrics() -> None:
     text = """# HELP accrue_events_total Events folded, by outcome.
 accrue_events_total{outcome="applied",tenant="default"} 12.0
 accrue_events_total{outcome="repeated",tenant="default"} 3.0
-accrue_rows_written_total 1.5e+06
-accrue_settlements_total 2.0
+accrue_rows_written_total{partition="0"} 1.5e+06
+accrue_settlements_total{partition="0"} 2.0
 process_resident_memory_bytes 1.048576e+07
 """
     assert read_figures(text) == Figures(
