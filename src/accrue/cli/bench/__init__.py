@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typer
 
-from accrue.cli.bench import ack, board, fold, hot, replay, restart, settle
+from accrue.cli.bench import ack, board, fold, hot, pipeline, replay, restart, settle, side_by_side
 
 app = typer.Typer(
     name="bench",
@@ -20,9 +20,11 @@ app = typer.Typer(
 app.command("ack")(ack.ack)
 app.command("fold")(fold.fold)
 app.command("hot")(hot.hot)
+app.command("naive")(side_by_side.naive)
 app.command("settle")(settle.settle)
 app.command("restart")(restart.restart)
 app.command("board")(board.board)
 app.command("replay")(replay.replay)
+app.command("pipeline")(pipeline.pipeline)
 
 __all__ = ["app"]

@@ -25,10 +25,10 @@ DRAIN_S_MAX = 60.0
 
 
 class Requests:
-    """HTTP requests with one event each; no id twice."""
+    """HTTP requests with one event each, of a stream with `TEMPLATES` or of a writers' community; no id twice."""
 
-    def __init__(self, *, subjects: int, end_us: int) -> None:
-        stream = workload.community(events=TEMPLATES, subjects=subjects, end_us=end_us)
+    def __init__(self, *, subjects: int, end_us: int, stream: workload.Stream | None = None) -> None:
+        stream = stream or workload.community(events=TEMPLATES, subjects=subjects, end_us=end_us)
         self._templates = [_template(body) for body in workload.bodies(stream, batch=1)]
         self.made = 0
 
@@ -36,6 +36,10 @@ class Requests:
         """The next one."""
         number = self.made
         self.made = number + 1
+        return self.again(number)
+
+    def again(self, number: int) -> bytes:
+        """The one that was made with this number, counted from 0."""
         before, after = self._templates[number % TEMPLATES]
         return b"%b%012d%b" % (before, number, after)
 

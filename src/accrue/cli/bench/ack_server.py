@@ -22,6 +22,7 @@ from typing import cast
 import msgspec
 from msgspec import Struct
 
+from accrue.backends import PARTITION
 from accrue.cli.bench.drive import APPLIED_WAIT_S_MAX, engine_settings, program_file, run
 from accrue.collector import calm
 from accrue.config import DEFAULT_TENANT, ServerConfig
@@ -30,7 +31,6 @@ from accrue.engine import Accrue
 from accrue.ingest.accept import Acceptor
 from accrue.ingest.commit import Accepted, CommitLimits, GroupCommit
 from accrue.server import listening
-from accrue.wiring import PARTITION
 
 PROGRAM = "community"
 ANSWER = b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
@@ -98,8 +98,8 @@ async def _condition(accrue: Accrue | None, *, wait: bool) -> Condition:
         return Condition(0, 0, 0)
     parts = accrue.parts
     if wait:
-        await parts.live.applied(await parts.log.end(PARTITION), timeout_s=APPLIED_WAIT_S_MAX)
-    status = parts.live.status()
+        await parts.live.applied(DEFAULT_TENANT, await parts.log.end(PARTITION), timeout_s=APPLIED_WAIT_S_MAX)
+    status = parts.live.statuses()[PARTITION]
     counts = status.events[DEFAULT_TENANT]
     return Condition(status.settlements, counts.applied - 1, counts.events - 1)
 

@@ -10,11 +10,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import uvloop
 
 from accrue.cli.bench.report import Miscounted
 from accrue.cli.options import closing_nothing
-from accrue.config import Config, ProcessConfig
+from accrue.config import DEFAULT_TENANT, BookConfig, Config, ProcessConfig
 from accrue.engine import Accrue
 
 Result = TypeVar("Result")
@@ -32,10 +33,13 @@ def run(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 @asynccontextmanager
-async def engine(data_dir: Path, program: str, *, settle_interval_s: float) -> AsyncIterator[Accrue]:
-    """An engine with one of the programs that come with the benches."""
+async def engine(
+    data_dir: Path, program: str, *, settle_interval_s: float, book_url: str = ""
+) -> AsyncIterator[Accrue]:
+    """An engine with one of the programs that come with the benches. Its book is in the directory unless at a URL."""
+    settings = msgspec.structs.replace(engine_settings(data_dir, settle_interval_s), book=BookConfig(url=book_url))
     with as_file(program_file(program)) as file:
-        async with Accrue.open(engine_settings(data_dir, settle_interval_s), program=file) as accrue:
+        async with Accrue.open(settings, program=file) as accrue:
             yield accrue
 
 
@@ -67,5 +71,5 @@ async def pour(accrue: Accrue, bodies: Iterable[bytes]) -> int:
 
 async def queryable(accrue: Accrue, position: int) -> None:
     """Return once reads show everything up to the position, after one read that does."""
-    await accrue.parts.live.applied(position, timeout_s=APPLIED_WAIT_S_MAX)
+    await accrue.parts.live.applied(DEFAULT_TENANT, position, timeout_s=APPLIED_WAIT_S_MAX)
     await accrue.board("writers").top(10)

@@ -85,12 +85,12 @@ async def measure(
             durable_s = clock.monotonic_s() - began
             await queryable(accrue, position)
             seconds = clock.monotonic_s() - began
-            inside = accrue.parts.live.status().settlements
+            inside = accrue.parts.live.statuses()[0].settlements
             decode_s = _decode_s(bodies, clock)
         checked_total = await naive.check(accrue, expected, events=events)
         repeated = await _send_again(accrue, bodies[0])
         await accrue.settle()
-        status = accrue.parts.live.status()
+        status = accrue.parts.live.statuses()[0]
     return Figures(
         events=events,
         subjects=subjects,

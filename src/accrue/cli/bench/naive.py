@@ -85,7 +85,7 @@ async def check(accrue: Accrue, expected: Expected, *, events: int) -> int:
         awards += len(badges)
     if awards != expected.awards:
         wrong.append(f"{awards} badges are held, not {expected.awards}")
-    counts = accrue.parts.live.status().events[DEFAULT_TENANT]
+    counts = accrue.parts.live.statuses()[0].events[DEFAULT_TENANT]
     applied = counts.applied - 1  # the program came as an event too
     if (applied, counts.events) != (events, events + 1):
         wrong.append(f"{applied} of {events} events were applied ({counts})")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from msgspec import Struct
 
-from accrue import offline, wiring
+from accrue import backends, offline
 from accrue.cli.bench import fold as fold_bench
 from accrue.cli.bench import workload
 from accrue.cli.bench.drive import engine_settings, run
@@ -72,7 +72,7 @@ async def measure(
     """One run. Raises `Miscounted` when the two books differ."""
     live = await fold_bench.measure(data_dir, stream, clock, subjects, batch, settle_interval_s=1.5)
     config = engine_settings(data_dir, settle_interval_s=60.0)
-    shop = wiring.workshop(config, clock, folder)
+    shop = backends.workshop(config, clock, folder)
     async with offline.seen(data_dir) as (snapshot, checkpoint):
         log, book = archive_of(snapshot, checkpoint), await shop.scratch.fresh("replayed")
         try:

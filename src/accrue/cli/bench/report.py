@@ -47,15 +47,20 @@ def machine(place: Path) -> Machine:
 
 def show(bench: str, figures: Struct, facts: Machine, *, as_json: bool) -> None:
     """The result on standard output. A filesystem in memory is remarked upon: it makes fsync free."""
-    document: dict[str, object] = {"bench": bench, **_plain(figures), "machine": _plain(facts)}
+    found = document(bench, figures, facts)
     if facts.filesystem in IN_MEMORY:
         err().print(f"The data was on {facts.filesystem}, where fsync costs nothing; --dir DIR names a disk.")
     if as_json:
-        show_json(document)
+        show_json(found)
         return
     console = out()
     console.print(Text(f"accrue bench {bench}", style="bold"))
-    console.print(pairs(_rows(document, "")))
+    console.print(pairs(_rows(found, "")))
+
+
+def document(bench: str, figures: Struct, facts: Machine) -> dict[str, object]:
+    """The result as one JSON document."""
+    return {"bench": bench, **_plain(figures), "machine": _plain(facts)}
 
 
 def bounded(name: str, value: float, least: float, most: float) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from accrue.backends import PARTITION
 from accrue.book.sqlite import SqliteBook
 from accrue.cli.bench import naive, workload
 from accrue.cli.bench.drive import engine, engine_settings, pour, program_file, queryable, run
@@ -23,7 +24,6 @@ from accrue.cli.bench.restart import Checked, Filled, Job, Queryable
 from accrue.clock import SystemClock
 from accrue.collector import calm
 from accrue.engine import Accrue
-from accrue.wiring import PARTITION
 
 PROGRAM = "community"
 BATCH = 1_000
@@ -52,7 +52,7 @@ async def start(job: Job) -> None:
         async with engine(Path(job.data_dir), PROGRAM, settle_interval_s=60) as accrue:
             await queryable(accrue, await accrue.parts.log.end(PARTITION))
             seconds = clock.monotonic_s() - began
-            _say(Queryable(seconds, accrue.parts.live.status().settlements, settled_before))
+            _say(Queryable(seconds, accrue.parts.live.statuses()[0].settlements, settled_before))
             expected = naive.community_totals(_stream(job))
             _say(Checked(await naive.check(accrue, expected, events=job.events)))
 

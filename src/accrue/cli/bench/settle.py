@@ -86,7 +86,7 @@ async def measure(data_dir: Path, events: int, subjects: int, settle_interval_s:
         with calm():
             await queryable(accrue, await pour(accrue, workload.bodies(stream, batch=BATCH)))
         await accrue.settle()
-        status = accrue.parts.live.status()
+        status = accrue.parts.live.statuses()[0]
         await naive.check(accrue, expected, events=events)
     naive_rows = TALLIES_PER_EVENT * events
     return Figures(
