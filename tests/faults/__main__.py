@@ -1,0 +1,88 @@
+"""The matrix over and over, with more load than in the tests, and its table: `make faults MINUTES=10`.
+
+Ends with 1 at the first case in which something is wrong, and leaves what all processes said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+
+from faults.cases import cases, long_cases
+from faults.deployment import LOGS, deployed, served
+from faults.judge import Judge
+from faults.matrix import LARGE, SMALL, Row, run_case
+
+
+def main() -> int:
+    """The command behind `make faults`."""
+    parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=0.0, help="begin rounds for so long; one is whole in any case")
+    parser.add_argument("--rounds", type=int, default=1_000, help="no more than so many")
+    parser.add_argument("--case", action="append", help="only those whose name begins so")
+    parser.add_argument("--log", choices=LOGS, default="RabbitMQ", help="where the log stands")
+    parser.add_argument("--small", action="store_true", help="with the load of `make test`")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write every row to this file")
+    asked = parser.parse_args()
+    known = {**cases(asked.log), **long_cases(asked.log)}
+    names = [name for name in known if not asked.case or name.startswith(tuple(asked.case))]
+    rows: list[Row] = []
+    folder = Path(tempfile.mkdtemp(prefix="accrue-faults-"))
+    until_s = time.monotonic() + asked.minutes * 60
+    with served(asked.log) as servers:
+        for round_number in range(asked.rounds):
+            if round_number and time.monotonic() > until_s:
+                break
+            with ExitStack() as stack:
+                judge = Judge(stack.enter_context(deployed(servers, folder / str(round_number))))
+                for day, name in enumerate(names):
+                    seed = asked.seed + round_number * len(known) + day
+                    try:
+                        row = run_case(name, known[name], judge, SMALL if asked.small else LARGE, seed=seed, day=day)
+                    except AssertionError as error:
+                        print(f"FAILED {error}\nWhat the processes said is in {folder / str(round_number)}")
+                        return 1
+                    rows.append(row)
+                    print(line(row), flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
+    print(table(rows))
+    return 0
+
+
+def line(row: Row) -> str:
+    """A case in one line."""
+    taken = f", taken over in {row.taken_over_s:.1f} s" if row.taken_over_s is not None else ""
+    return (
+        f"{row.case}: {row.sent:,} events sent, {row.acked:,} acked, {row.counted:,} counted, {row.repeats:,} repeats, "
+        f"{row.conflicts:,} conflicts; requests: {row.spooled_requests:,} spooled, {row.unanswered_requests:,} "
+        f"unanswered; {row.stale_reads:,} stale reads{taken}, recovered in {row.recovered_s:.1f} s"
+    )
+
+
+def table(rows: list[Row]) -> str:
+    """All rounds of a case in one line of Markdown; times from the shortest to the longest."""
+    by_case: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_case[row.case].append(row)
+    lines = [
+        "| fault | rounds | sent | acked | counted | repeats | conflicts | spooled requests | recovered in |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for case, some in by_case.items():
+        sums = [sum(getattr(row, name) for row in some) for name in Row._fields[1:7]]
+        times = sorted(row.recovered_s for row in some)
+        span = f"{times[0]:.1f} s" if len(times) == 1 else f"{times[0]:.1f} to {times[-1]:.1f} s"
+        lines.append(f"| {case} | {len(some)} | " + " | ".join(f"{value:,}" for value in sums) + f" | {span} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
