@@ -87,7 +87,7 @@ class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     other processes reach this one; left empty it is where it listens. Gateways keep answers of reads for `cache_ms`.
     """
 
-    lease_s: Annotated[float, Meta(gt=0, le=3_600)] = 5.0
+    lease_s: Annotated[float, Meta(gt=0, le=3_600)] = 3.0
     partitions_max: Annotated[int, Meta(ge=0)] = 0
     address: str = ""
     cache_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1_000

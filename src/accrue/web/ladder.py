@@ -13,6 +13,7 @@ rung.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -93,7 +94,8 @@ class Ladder:
             address = self._neighbours.address_of(asked.tenant)
             if not address:
                 raise Unavailable("No worker has this tenant just now.", retry_after_s=2)
-            with self._circuit(address).asking():
+            # How long a worker takes to come to a position says nothing of those who want what it has.
+            with nullcontext() if asked.waits else self._circuit(address).asking():
                 await self._neighbours.forwarder.forward(address, scope, receive, send)
             self._traffic.forwarded += 1
 
@@ -139,6 +141,7 @@ class _Asked(Struct, frozen=True):
     tenant: str
     is_board: bool
     may_be_stale: bool
+    waits: bool
 
 
 def _asked(scope: Scope) -> _Asked | None:
@@ -151,4 +154,5 @@ def _asked(scope: Scope) -> _Asked | None:
     header = dict(scope["headers"]).get(b"accrue-tenant", b"")
     tenant = query.get("tenant", [header.decode("utf-8", "replace")])[0] or DEFAULT_TENANT
     is_admin = path.startswith("/v1/admin/")
-    return _Asked(tenant, path.startswith("/v1/boards/"), is_read and not is_admin and "after" not in query)
+    waits = "after" in query
+    return _Asked(tenant, path.startswith("/v1/boards/"), is_read and not is_admin and not waits, waits)

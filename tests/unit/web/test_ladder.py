@@ -119,6 +119,17 @@ async def test_a_read_without_a_worker_is_of_the_book_unless_it_has_to_show_a_po
             assert refused.status_code == 503
 
 
+async def test_a_worker_that_is_not_as_far_as_a_read_wants_is_asked_by_others_all_the_same() -> None:
+    class Behind(Elsewhere):
+        async def forward(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+            self.answers = b"after" not in scope["query_string"]
+            await super().forward(address, scope, receive, send)
+
+    async with ladder(elsewhere=Behind()) as client:
+        assert (await client.get(f"{USER}?after=7")).status_code == 503
+        assert (await client.get(USER)).text == "worker"
+
+
 async def test_what_is_worked_on_here_falls_back_on_the_book_when_its_boards_are_gone() -> None:
     async with ladder(own=Says("own", status=503), here=True) as client:
         assert (await client.get(BOARD)).text == "book"

@@ -37,7 +37,6 @@ from accrue.config import DEFAULT_TENANT, BoardsConfig, Config
 EVENTS_MAX = 10_000_000
 NDJSON = "application/x-ndjson"
 CONNECTIONS = 8
-LATENCY_BATCH = 50
 LOOK_S = 0.002
 """How often the boards are asked how far they are: it adds up to this to each latency."""
 VISIBLE_S_MAX = 300.0
@@ -55,6 +54,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     accepted_per_s: float
     seconds: float
     offered_per_s: float
+    at_once: int
     ack_p50_ms: float
     ack_p99_ms: float
     visible_p50_ms: float
@@ -74,6 +74,7 @@ def pipeline(
     events: Annotated[int, typer.Option("--events", help="How many events, as fast as they are accepted.")] = 500_000,
     subjects: Annotated[int, typer.Option("--subjects", help="Users and posts together.")] = 100_000,
     batch: Annotated[int, typer.Option("--batch", help="Events a request.")] = 1_000,
+    at_once: Annotated[int, typer.Option("--at-once", help="Events a request while latency is measured.")] = 50,
     rate: Annotated[int, typer.Option("--rate", help="Events a second while latency is measured.")] = 5_000,
     seconds: Annotated[float, typer.Option("--seconds", help="How long latency is measured; 0 leaves it out.")] = 10.0,
     as_json: AsJson = False,
@@ -89,11 +90,12 @@ def pipeline(
     """
     bounded("--events", events, 1_000, EVENTS_MAX)
     bounded("--batch", batch, 1, 1_000)
-    bounded("--rate", rate, LATENCY_BATCH, 1_000_000)
+    bounded("--at-once", at_once, 1, 1_000)
+    bounded("--rate", rate, at_once, 1_000_000)
     bounded("--seconds", seconds, 0, 600)
     with directory(None) as place:
         engines = ["--log", log, "--book", book, "--boards", boards]
-        work = measure(place, engines, boards, events, subjects, batch, rate, seconds, SystemClock())
+        work = measure(place, engines, boards, events, subjects, batch, rate, at_once, seconds, SystemClock())
         figures = run(work)
         facts = machine(place)
     show("pipeline", figures, facts, as_json=as_json)
@@ -107,11 +109,12 @@ async def measure(
     subjects: int,
     batch: int,
     rate: int,
+    at_once: int,
     seconds: float,
     clock: Clock,
 ) -> Figures:
     """One run. Raises `Miscounted` when a total is not what a plain count says."""
-    late = int(rate * seconds) // LATENCY_BATCH * LATENCY_BATCH
+    late = int(rate * seconds) // at_once * at_once
     stream = workload.community(events=events + late, subjects=subjects, end_us=clock.now_us())
     bodies = list(workload.bodies(stream, batch=batch))
     expected = naive.community_totals(stream)
@@ -134,8 +137,8 @@ async def measure(
             await _visible(boards, position)
             visible_s = clock.monotonic_s() - began_s
             # 2. latency
-            slow = [b"\n".join(lines[at : at + LATENCY_BATCH]) for at in range(events, events + late, LATENCY_BATCH)]
-            acks, seen = await _steadily(port, boards, slow, rate, clock)
+            slow = [b"\n".join(lines[at : at + at_once]) for at in range(events, events + late, at_once)]
+            acks, seen = await _steadily(port, boards, slow, rate / at_once, clock)
             total = await _check(url, expected)
     return Figures(
         events=events,
@@ -144,6 +147,7 @@ async def measure(
         accepted_per_s=events / accepted_s,
         seconds=visible_s,
         offered_per_s=rate,
+        at_once=at_once,
         ack_p50_ms=_share(acks, 0.5),
         ack_p99_ms=_share(acks, 0.99),
         visible_p50_ms=_share(seen, 0.5),
@@ -184,7 +188,7 @@ async def _visible(boards: ReadBoards, position: int) -> None:
 
 
 async def _steadily(
-    port: int, boards: ReadBoards, bodies: Sequence[bytes], rate: int, clock: Clock
+    port: int, boards: ReadBoards, bodies: Sequence[bytes], bodies_per_s: float, clock: Clock
 ) -> tuple[list[float], list[float]]:
     """Send at a steady rate; milliseconds to the answer and to the boards, from when each batch was due."""
     acks: list[float] = []
@@ -213,7 +217,7 @@ async def _steadily(
         looking = tasks.create_task(look())
         began_s, sends = clock.monotonic_s(), []
         for number, body in enumerate(bodies):
-            due_s = began_s + number * LATENCY_BATCH / rate
+            due_s = began_s + number / bodies_per_s
             await asyncio.sleep(max(0.0, due_s - clock.monotonic_s()))
             sends.append(tasks.create_task(send(body, due_s)))
         if sends:
