@@ -197,4 +197,4 @@ def scheme_of(url: str) -> str:
 
 
 def _unknown(url: str, what: str, known: str) -> Misconfigured:
-    return Misconfigured(f"There is no {what} for {scheme_of(url)}://... URLs. There is one for {known}.")
+    return Misconfigured(f"Nothing here keeps the {what} at {scheme_of(url)}://... URLs. What does: {known}.")

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
 
 import uvicorn
 from litestar.di import Provide
@@ -214,14 +214,14 @@ async def serve(config: Config, *, on_ready: OnReady | None = None, works: bool 
         return
     from accrue.web.forward import Forwarder  # its HTTP client is an extra
 
-    listener = _bound(config.server)
-    address = config.node.address or _url(config.server, listener)
-    with calm():
-        async with Accrue.open(config, works=works, address=address) as accrue, Forwarder(address) as forwarder:
-            assert isinstance(accrue.parts, Node), "a shared log makes a node"
-            async with _observing(accrue.parts) as observer:
-                app = create_node_app(accrue, accrue.parts, forwarder, observer)
-                await _serve(accrue, config.server, app, listener, on_ready)
+    with closing(_bound(config.server)) as listener:
+        address = config.node.address or _url(config.server, listener)
+        with calm():
+            async with Accrue.open(config, works=works, address=address) as accrue, Forwarder(address) as forwarder:
+                assert isinstance(accrue.parts, Node), "a shared log makes a node"
+                async with _observing(accrue.parts) as observer:
+                    app = create_node_app(accrue, accrue.parts, forwarder, observer)
+                    await _serve(accrue, config.server, app, listener, on_ready)
 
 
 @asynccontextmanager
