@@ -28,6 +28,7 @@ from accrue.cli import (
     replay,
     roles,
     serve,
+    spool,
     verify,
 )
 from accrue.cli.terminal import say_error
@@ -46,7 +47,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, serve, roles, import_, query, check, program, failed, conflicts, verify, replay, archive, migrate):
+COMMANDS = (
+    demo,
+    serve,
+    roles,
+    import_,
+    query,
+    check,
+    program,
+    failed,
+    conflicts,
+    spool,
+    verify,
+    replay,
+    archive,
+    migrate,
+)
+for module in COMMANDS:
     module.register(app)
 app.add_typer(bench.app)
 
