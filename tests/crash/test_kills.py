@@ -35,8 +35,11 @@ def test_the_kills_were_of_every_kind(tally: Tally) -> None:
 
 
 def test_every_crash_point_stands_in_the_code_once() -> None:
+    """Once a book: the one in PostgreSQL comes to the same points, and is killed in tests/faults."""
     placed: Counter[str] = Counter()
     for file in sorted((ROOT / "src" / "accrue").rglob("*.py")):
+        if file.name.startswith("postgres"):
+            continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Constant) and node.value in POINTS and file.name != "crashpoints.py":
                 placed[str(node.value)] += 1
