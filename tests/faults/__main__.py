@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -54,6 +55,7 @@ def main() -> int:
     if asked.json:
         asked.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
     print(table(rows))
+    shutil.rmtree(folder)
     return 0
 
 
@@ -73,15 +75,22 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         by_case[row.case].append(row)
     lines = [
-        "| fault | rounds | sent | acked | counted | repeats | conflicts | spooled requests | recovered in |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| fault | rounds | sent | acked | counted | repeats | conflicts | spooled | taken over in | recovered in |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for case, some in by_case.items():
-        sums = [sum(getattr(row, name) for row in some) for name in Row._fields[1:7]]
-        times = sorted(row.recovered_s for row in some)
-        span = f"{times[0]:.1f} s" if len(times) == 1 else f"{times[0]:.1f} to {times[-1]:.1f} s"
-        lines.append(f"| {case} | {len(some)} | " + " | ".join(f"{value:,}" for value in sums) + f" | {span} |")
+        sums = [f"{sum(getattr(row, name) for row in some):,}" for name in Row._fields[1:7]]
+        taken_s = [row.taken_over_s for row in some if row.taken_over_s is not None]
+        cells = [case, str(len(some)), *sums, _span(taken_s), _span([row.recovered_s for row in some])]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _span(times_s: list[float]) -> str:
+    if not times_s:
+        return ""
+    shortest, longest = f"{min(times_s):.1f}", f"{max(times_s):.1f}"
+    return f"{shortest} s" if shortest == longest else f"{shortest} to {longest} s"
 
 
 if __name__ == "__main__":

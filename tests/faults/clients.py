@@ -39,6 +39,8 @@ class Ledger:
     busy: int = 0
     spooled: int = 0
     wrong: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
+    """What ought to have been so while something was away, and was not in time: a busy machine can do that."""
     acked_at_s: list[float] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 

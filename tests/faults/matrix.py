@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from faults import workload
 from faults.clients import Caller, Ledger, Load, Plan
-from faults.deployment import Deployment
+from faults.deployment import Deployment, Node
 from faults.judge import Judge
 from faults.readers import Read, Reader, Watcher
 
@@ -35,6 +35,10 @@ class Size(NamedTuple):
 
 SMALL = Size(clients=4, acks=40, hold_s=2.0, pause_s=0.12)
 LARGE = Size(clients=8, acks=400, hold_s=5.0, pause_s=0.04)
+
+
+class Late(AssertionError):
+    """Nothing was lost or counted twice, but something was slower than it should be."""
 
 
 class Row(NamedTuple):
@@ -126,7 +130,7 @@ class Scene:
     def expect_accepting(self, span: Span) -> None:
         """Requests were acked in this time."""
         if not self.ledger.acked_between(*span):
-            self.ledger.wrong.append("nothing was accepted during the fault")
+            self.ledger.late.append("nothing was accepted during the fault")
 
     def expect_nobody_to_take_over(self) -> None:
         """From here to the end whoever has a partition keeps it: no worker is at fault."""
@@ -135,7 +139,7 @@ class Scene:
     def check_epochs(self) -> None:
         """Whether that was so."""
         if self._epochs is not None and self.epochs() != self._epochs:
-            self.ledger.wrong.append(
+            self.ledger.late.append(
                 f"no worker was at fault, but the epochs went from {self._epochs} to {self.epochs()}"
             )
 
@@ -152,9 +156,9 @@ class Scene:
         """Reads of these kinds are answered with 200 in the end: the last one; and it says whether it is old."""
         reads = [read for read in self.reads(span, *kinds) if read.status in (200, 503)]
         if not reads or reads[-1].status != 200:
-            self.ledger.wrong.append(f"reads of {kinds} were answered with {reads[-3:]} during the fault")
+            self.ledger.late.append(f"reads of {kinds} were answered with {reads[-3:]} during the fault")
         elif stale is not None and reads[-1].is_stale is not stale:
-            self.ledger.wrong.append(f"reads of {kinds} should be {'stale' if stale else 'live'}: {reads[-3:]}")
+            self.ledger.late.append(f"reads of {kinds} should be {'stale' if stale else 'live'}: {reads[-3:]}")
 
     @property
     def stale_reads(self) -> int:
@@ -164,9 +168,14 @@ class Scene:
         """Of every partition, as the book says."""
         return [self.deployment.epoch(partition) for partition in range(workload.PARTITIONS)]
 
-    def wait_for_take_over(self, before: list[int]) -> None:
-        """Until some partition was taken by another one than before."""
-        self.wait(lambda: self.epochs() != before, "another worker has the partition")
+    def wait_for_take_over(self, worker: Node, epochs: list[int]) -> None:
+        """Until everything that the worker had is another's."""
+
+        def taken() -> bool:
+            mine = [self.deployment.row(partition)["address"] for partition in range(workload.PARTITIONS)]
+            return self.epochs() != epochs and not any(address.endswith(f":{worker.port}") for address in mine)
+
+        self.wait(taken, f"what {worker.name} had is another worker's")
         assert self.fault_s is not None
         self.taken_over_s = time.monotonic() - self.fault_s
 
@@ -225,6 +234,10 @@ class Scene:
 Case = Callable[[Scene], None]
 
 
+def _told(name: str, seed: int, found: list[str]) -> str:
+    return f"{name} (seed {seed}):\n" + "\n".join(f"  - {fault}" for fault in found)
+
+
 def run_case(name: str, case: Case, judge: Judge, size: Size, *, seed: int, day: int) -> Row:
     """Load, fault, recovery, load, rest, judgement. AssertionError with everything that is wrong."""
     scene = Scene(judge.deployment, size, seed=seed, day=day)
@@ -238,7 +251,9 @@ def run_case(name: str, case: Case, judge: Judge, size: Size, *, seed: int, day:
     found, outcomes = asyncio.run(judge.look(ledger))
     found = ledger.wrong[:10] + found
     if found:
-        raise AssertionError(f"{name} (seed {seed}):\n" + "\n".join(f"  - {fault}" for fault in found))
+        raise AssertionError(_told(name, seed, found))
+    if ledger.late:
+        raise Late(_told(name, seed, ledger.late))
     return Row(
         case=name,
         sent=sum(map(len, ledger.begun.values())),

@@ -12,7 +12,7 @@ import pytest
 from faults.cases import cases
 from faults.deployment import Servers, deployed, served
 from faults.judge import Judge
-from faults.matrix import SMALL, run_case
+from faults.matrix import SMALL, Late, run_case
 
 CASES = cases()
 
@@ -45,4 +45,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_whatever_breaks_what_was_acked_is_counted_once_and_shown(stage: Stage, name: str) -> None:
-    stage.run(name)
+    """What is only late, on a machine that others use too, may be so once: never what is wrong."""
+    try:
+        stage.run(name)
+    except Late:
+        stage.run(name)
