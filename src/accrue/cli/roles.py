@@ -49,8 +49,10 @@ def gateway(
 
     \b
     Example:
-      accrue gateway --port 8080 --data-dir spool-1 --log rabbitmq-stream://guest:guest@127.0.0.1:5552/ \\
-          --book postgresql://accrue:secret@127.0.0.1/accrue --boards redis://127.0.0.1:6379/0 --partitions 8
+      accrue gateway --port 8080 --data-dir spool-1 --partitions 8 \\
+          --log rabbitmq-stream://guest:guest@127.0.0.1:5552/ \\
+          --book postgresql://me:secret@127.0.0.1/accrue \\
+          --boards redis://127.0.0.1:6379/0
     """
     found = listening_at(settings(config, data_dir=data_dir), host, port)
     engines = Engines(log=log, book=book, boards=boards, partitions=partitions)
@@ -76,8 +78,10 @@ def worker(
 
     \b
     Example:
-      accrue worker --program program.toml --log rabbitmq-stream://guest:guest@127.0.0.1:5552/ \\
-          --book postgresql://accrue:secret@127.0.0.1/accrue --boards redis://127.0.0.1:6379/0 --partitions 8
+      accrue worker --program program.toml --partitions 8 \\
+          --log rabbitmq-stream://guest:guest@127.0.0.1:5552/ \\
+          --book postgresql://me:secret@127.0.0.1/accrue \\
+          --boards redis://127.0.0.1:6379/0
     """
     programs = {DEFAULT_TENANT: program} if program else None
     found = listening_at(settings(config, data_dir=data_dir, programs=programs), host, port)

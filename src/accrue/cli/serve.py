@@ -54,8 +54,8 @@ def serve(
     \b
     Example:
       accrue serve --program program.toml --data-dir accrue-data --port 8080
-      accrue serve --program program.toml --log rabbitmq-stream://guest:guest@127.0.0.1:5552/ \\
-          --book postgresql://accrue:secret@127.0.0.1/accrue --boards redis://127.0.0.1:6379/0
+      accrue serve --program program.toml --log postgresql://127.0.0.1/log \\
+          --book postgresql://127.0.0.1/book --boards redis://127.0.0.1:6379/0
     """
     programs = {DEFAULT_TENANT: program} if program else None
     found = listening_at(settings(config, data_dir=data_dir, programs=programs), host, port)

@@ -90,7 +90,7 @@ def verify(
     \b
     Example:
       accrue verify --data-dir accrue-data
-      accrue verify --book postgresql://accrue:secret@127.0.0.1/accrue --partitions 8
+      accrue verify --book postgresql://127.0.0.1/accrue --partitions 8
     """
     found = with_engines(settings(config, data_dir=data_dir), Engines(book=book, partitions=partitions))
     work = verify_shared if found.book.url else verify_directory

@@ -17,6 +17,11 @@ def test_the_version_is_said(cli: Cli) -> None:
     "command",
     [
         ["serve"],
+        ["gateway"],
+        ["worker"],
+        ["migrate"],
+        ["spool", "list"],
+        ["verify"],
         ["import"],
         ["check"],
         ["query", "board"],
