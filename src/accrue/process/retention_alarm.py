@@ -23,19 +23,23 @@ logger = structlog.get_logger("accrue.process")
 
 
 async def watch_retention(worker: Worker, log: Log, clock: Clock) -> None:
-    """Look every minute, for ever. Where nothing is dropped there is nothing to look at."""
+    """Look every minute, for ever. Where nothing is dropped there is nothing to look at.
+
+    How late settling is, is counted from when this first saw the position it stands at: a partition where nothing came
+    for days is not late when something comes.
+    """
+    seen, since_s = -1, 0.0
     while True:
         try:
             retention = await log.retention()
             if retention == Retention():
                 await asyncio.Event().wait()
-            said = danger(
-                retention,
-                begin=await log.begin(worker.partition),
-                end=await log.end(worker.partition),
-                settled=worker.checkpoint.position,
-                late_us=clock.now_us() - worker.checkpoint.log_time_us,
-            )
+            begin, end = await log.begin(worker.partition), await log.end(worker.partition)
+            settled = worker.checkpoint.position
+            if settled != seen or end <= settled:
+                seen, since_s = settled, clock.monotonic_s()
+            late_us = round((clock.monotonic_s() - since_s) * 1_000_000)
+            said = danger(retention, begin=begin, end=end, settled=settled, late_us=late_us)
             if said is not None:
                 logger.error("the log may lose what is not settled", partition=worker.partition, reason=said)
         except Unavailable as error:
@@ -46,8 +50,8 @@ async def watch_retention(worker: Worker, log: Log, clock: Clock) -> None:
 def danger(retention: Retention, *, begin: int, end: int, settled: int, late_us: int) -> str | None:
     """What threatens records beyond the settled position, None when nothing does.
 
-    `begin` and `end` are the first and the last position of the log, `late_us` how long ago the last settlement's log
-    time was.
+    `begin` and `end` are the first and the last position of the log, `late_us` how long there was something to settle
+    and nothing was settled.
     """
     if end <= settled:
         return None

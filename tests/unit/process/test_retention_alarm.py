@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
+from typing import Any, cast
 
+import pytest
+from structlog.testing import capture_logs
+
+from accrue.clock import ManualClock
 from accrue.log.base import Retention
-from accrue.process.retention_alarm import danger
+from accrue.process.retention_alarm import danger, watch_retention
 
 WEEK = Retention(age_s=7 * 86_400)
 HOUR_US = 3_600_000_000
@@ -29,3 +34,34 @@ def test_by_size_it_is_told_once_half_of_what_is_left_is_not_settled(settled: in
 
 def test_a_log_that_never_dropped_anything_is_as_long_as_it_is() -> None:
     assert danger(Retention(size_bytes=1 << 30), begin=1, end=200, settled=0, late_us=0) is None
+
+
+class Ends:
+    """A log of so many positions that drops what is a week old."""
+
+    def __init__(self, end: int) -> None:
+        self.positions = end
+
+    async def retention(self) -> Retention:
+        return WEEK
+
+    async def begin(self, partition: int) -> int:
+        return 1
+
+    async def end(self, partition: int) -> int:
+        return self.positions
+
+
+async def test_a_new_partition_and_one_that_was_idle_are_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, log = ManualClock(), Ends(end=5)
+    worker: Any = SimpleNamespace(partition=0, checkpoint=SimpleNamespace(position=0, log_time_us=0))
+    looks = iter([(60, 5, 5), (400 * 3600, 5, 5), (60, 6, 5), (85 * 3600, 6, 5)])  # settled; idle; one more; stuck
+
+    async def passes(_: float) -> None:
+        seconds, log.positions, worker.checkpoint.position = next(looks)
+        clock.advance(seconds=seconds)
+
+    monkeypatch.setattr("accrue.process.retention_alarm.asyncio.sleep", passes)
+    with capture_logs() as said, pytest.raises((StopIteration, RuntimeError)):
+        await watch_retention(worker, cast(Any, log), clock)
+    assert [entry["log_level"] for entry in said] == ["error"]
