@@ -6,10 +6,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from accrue.boards.base import Turn
-from accrue.process.worker import PUBLISH_REST_S_MAX
 from pipeline.partition import Partition, event, program, record
 
 DAY_US = 86_400_000_000
@@ -65,30 +61,3 @@ async def test_who_is_given_nothing_stands_on_the_board_of_that_day_in_any_order
             await where.settle()
             shown.append([where.tally("points", "ann", period) for period in ("all", "2026-03-27", "2026-03-28")])
     assert shown == [[5, 0, 5], [5, 0, 5]]
-
-
-async def test_a_machine_that_slept_while_publishing_publishes_again_soon(tmp_path: Path) -> None:
-    """The rest after publishing is measured by what it took, and a stopped process or a frozen machine takes days."""
-    async with Partition(tmp_path) as where:
-        publish, slept = where.boards.publish, []
-
-        async def slow_publish(*given: Any, **more: Any) -> Turn:
-            if not slept:
-                slept.append(where.clock.advance(seconds=86_400))
-            return await publish(*given, **more)
-
-        where.boards.publish = slow_publish  # type: ignore[method-assign]  # a machine that sleeps in the middle of it
-        rests: list[float] = []
-        sleep = asyncio.sleep
-
-        async def noted(delay_s: float) -> None:
-            rests.append(delay_s)
-            await sleep(0)
-
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("accrue.process.worker.asyncio.sleep", noted)
-            await where.feed([record([program(RULES)], times_us=[START_US], log_time_us=START_US)])
-            await where.feed([record([event("given", "a", actor="ann", value=1)], times_us=[START_US], log_time_us=1)])
-            await where.caught_up()
-            await where.until(lambda: max(rests) > 1)
-        assert max(rests) <= PUBLISH_REST_S_MAX

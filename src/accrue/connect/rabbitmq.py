@@ -163,9 +163,10 @@ class StreamConnection(asyncio.Protocol):
             raise
         return subscription
 
-    def give_credit(self, subscription: int) -> None:
-        """Let one more chunk come."""
-        self.send(schema.Credit(subscription, 1))
+    def give_credit(self, subscription: int, chunks: int = 1) -> None:
+        """Let so many more chunks come. Nothing on a connection that is used up."""
+        if self.error is None:
+            self.send(schema.Credit(subscription, chunks))
 
     async def unsubscribe(self, subscription: int) -> None:
         """No more chunks. The id is free when the server has answered."""

@@ -38,6 +38,7 @@ from accrue.process.fold import Fold
 from accrue.process.gather import GATHER_EVENTS, GATHER_S, Read, groups, pack
 from accrue.process.outcome import Recent
 from accrue.process.publish import Publisher
+from accrue.process.rest import Rest
 from accrue.process.settle import Generations, Pending
 from accrue.process.window_alarm import WindowAlarm
 from accrue.process.world import Memory, World
@@ -46,13 +47,6 @@ COMPRESS_IN_THREAD_BYTES_MIN = 64 * 1024
 RETRY_S = 1.0
 LOOK_S = 1.0
 """How often it is asked whether boards that nothing was sent to were lost."""
-PUBLISH_REST = 5
-"""After publishing, rest so many times as long as it took: under overload boards coalesce more, not cost more."""
-PUBLISH_REST_SHARED = 1
-"""With boards in a server most of that time is waiting for it: half of its time is others'."""
-PUBLISH_REST_S_MAX = 10.0
-"""A machine that was asleep in the middle of publishing must not rest for days afterwards."""
-
 logger = structlog.get_logger("accrue.process")
 
 
@@ -109,6 +103,7 @@ class Worker:
         self._settle_now = asyncio.Event()
         self._room = asyncio.Event()  # set whenever a settlement took something away
         self._settling = asyncio.Lock()
+        self._events = 0  # folded since the start
         self._failed: BaseException | None = None
         self._trouble: str | None = None
 
@@ -279,14 +274,17 @@ class Worker:
             self._finish_segment()
         if self._limits.shared and self.world.programs:
             self._settle_now.set()
-        return sum(map(len, outcomes))
+        events = sum(map(len, outcomes))
+        self._events += events
+        return events
 
     async def _publish_ticks(self) -> None:
         looked_s = self._clock.monotonic_s()
-        rest = PUBLISH_REST_SHARED if self.publisher.is_shared else PUBLISH_REST
+        rest = Rest(self._clock, lambda: self._events, tick_s=self._limits.tick_s, is_shared=self.publisher.is_shared)
         while True:
             # 5. publish
             position, began_s = self.position, self._clock.monotonic_s()
+            rest.begin()
             is_new = position > self._published or self.publisher.waits
             if is_new and position >= self._catch_up_to:
                 crashpoints.point("process 5: before publishing")
@@ -300,8 +298,7 @@ class Worker:
             if began_s - looked_s >= LOOK_S:
                 looked_s = began_s
                 await self.publisher.look()
-            spent_s = self._clock.monotonic_s() - began_s
-            await asyncio.sleep(max(self._limits.tick_s, min(rest * spent_s, PUBLISH_REST_S_MAX)))
+            await rest.over()
 
     async def _settle_in_time(self) -> None:
         while True:

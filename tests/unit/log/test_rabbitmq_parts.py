@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import cast
 
@@ -9,8 +10,9 @@ import pytest
 
 from accrue.connect.rabbitmq import StreamConnection
 from accrue.errors import Corrupt, TooLarge, Unavailable
+from accrue.log.rabbitmq_echo import FIRST_CREDIT, HOLD_S, MORE_CREDIT, Pace
 from accrue.log.rabbitmq_message import FOUNDING, Message, framed, packed, unpacked
-from accrue.log.rabbitmq_stream import Cursor, Sent
+from accrue.log.rabbitmq_stream import CURSOR_SIZE_BYTES, Cursor, Sent
 from accrue.log.recent import Recent
 
 
@@ -40,30 +42,89 @@ async def test_an_append_whose_connection_broke_stays_failed() -> None:
         await sent.done
 
 
-async def test_a_cursor_skips_what_its_first_chunk_holds_too_much_and_gives_back_what_was_used_up() -> None:
+class Connection:
+    """Counts the chunks that are asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def give_credit(self, subscription: int, chunks: int = 1) -> None:
+        self.asked += chunks
+
+
+def cursor_at(after: int) -> tuple[Cursor, Connection]:
+    connection = Connection()
+    return Cursor(cast(StreamConnection, connection), "s", after, Recent(0)), connection
+
+
+async def test_a_cursor_skips_what_its_first_chunk_holds_too_much() -> None:
     records = [packed(b"%d" % offset, writer=1, number=offset, size_bytes_max=1_000) for offset in range(10)]
-    cursor = Cursor(cast(StreamConnection, None), "s", 3, Recent(0))
+    cursor, _ = cursor_at(3)
 
     cursor.feed(0, 2, records[2:6])
     cursor.feed(0, 6, [framed(FOUNDING, 1, 6, b""), *records[7:9]])
 
-    assert cursor.take(2) == ([(4, b"3"), (5, b"4")], 0)
+    assert cursor.take(2) == [(4, b"3"), (5, b"4")]
     assert cursor.taken == 5
-    assert cursor.take(1_000) == ([(6, b"5"), (8, b"7"), (9, b"8")], 2)
-    assert cursor.take(1_000) == ([], 0)
+    assert cursor.take(1_000) == [(6, b"5"), (8, b"7"), (9, b"8")]
+    assert cursor.take(1_000) == []
     assert cursor.first == 2
+
+
+async def test_a_cursor_asks_for_more_as_long_as_little_waits_to_be_taken() -> None:
+    record = packed(bytes(CURSOR_SIZE_BYTES // 2), writer=1, number=1, size_bytes_max=CURSOR_SIZE_BYTES)
+    cursor, connection = cursor_at(0)
+
+    cursor.feed(0, 0, [record])
+    assert connection.asked == 1
+    cursor.feed(0, 1, [record])
+    cursor.feed(0, 2, [record])
+    assert connection.asked == 1
+
+    cursor.take(CURSOR_SIZE_BYTES)
+    assert connection.asked == 3
 
 
 async def test_a_cursor_gives_what_stands_before_a_foreign_message_and_nothing_behind_it() -> None:
     record = packed(b"ours", writer=1, number=1, size_bytes_max=1_000)
-    cursor = Cursor(cast(StreamConnection, None), "s", 0, Recent(0))
+    cursor, _ = cursor_at(0)
 
     cursor.feed(0, 0, [record, b"not ours", record])
     cursor.feed(0, 3, [record])
 
-    assert cursor.take(1_000)[0] == [(1, b"ours")]
+    assert cursor.take(1_000) == [(1, b"ours")]
     with pytest.raises(Corrupt):
         cursor.take(1_000)
+
+
+async def test_the_echo_of_the_last_of_ours_is_asked_on_by_the_next_confirm() -> None:
+    connection = Connection()
+    pace = Pace(cast(StreamConnection, connection))
+
+    pace.heard(0, is_last=True)
+    assert connection.asked == 0
+    pace.hasten()
+    assert connection.asked == 1
+    pace.hasten()
+    assert connection.asked == 1
+
+
+async def test_the_echo_of_the_last_of_ours_is_asked_on_when_nothing_follows() -> None:
+    connection = Connection()
+    pace = Pace(cast(StreamConnection, connection))
+
+    pace.heard(0, is_last=True)
+    await asyncio.sleep(3 * HOLD_S)
+    assert connection.asked == FIRST_CREDIT
+
+
+async def test_the_echo_of_others_goes_on_at_once() -> None:
+    connection = Connection()
+    pace = Pace(cast(StreamConnection, connection))
+
+    for _ in range(FIRST_CREDIT + MORE_CREDIT):
+        pace.heard(0, is_last=False)
+    assert connection.asked == 2 * MORE_CREDIT
 
 
 def test_a_record_comes_back_out_of_its_message_compressed_only_where_it_has_to_be() -> None:
