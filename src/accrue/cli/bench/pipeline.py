@@ -3,9 +3,9 @@
     this process --batches--> accrue gateway --> log --> accrue worker --> boards, book
 
 1. throughput: batches as fast as they are accepted, from the first byte to the last event visible on the boards;
-2. latency: a steady rate, from sending an event to seeing it on the boards.
-
-Every total is compared with a plain count at the end.
+2. latency: a steady rate, from sending an event to seeing it on the boards; every total of both is compared with a
+   plain count then;
+3. acks: single events at a steady rate, from when each was due to its answer.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from msgspec import Struct
 from accrue.backends import open_boards
 from accrue.boards.base import ReadBoards
 from accrue.cli.bench import naive, workload
+from accrue.cli.bench.ack_client import Load, Requests, Window
 from accrue.cli.bench.drive import program_file, run
 from accrue.cli.bench.place import directory
 from accrue.cli.bench.processes import ready, started
@@ -38,7 +39,8 @@ from accrue.config import DEFAULT_TENANT, BoardsConfig, Config
 EVENTS_MAX = 10_000_000
 NDJSON = "application/x-ndjson"
 CONNECTIONS = 8
-LOOK_S = 0.002
+SINGLE_CONNECTIONS = 32
+LOOK_S = 0.005
 """How often the boards are asked how far they are: it adds up to this to each latency."""
 VISIBLE_S_MAX = 300.0
 
@@ -46,7 +48,8 @@ VISIBLE_S_MAX = 300.0
 class Figures(Struct, frozen=True, kw_only=True):
     """`events_per_s` is from the first byte sent to everything visible, `accepted_per_s` to the last answer.
 
-    `visible_*` is from sending an event at `offered_per_s` to its effect on the boards; `ack_*` to the answer.
+    `visible_*` is from sending an event at `offered_per_s` to its effect on the boards; `ack_*` to the answer, and
+    `single_ack_*` to that of an event sent alone, `singles_per_s` of them.
     """
 
     events: int
@@ -61,6 +64,9 @@ class Figures(Struct, frozen=True, kw_only=True):
     visible_p50_ms: float
     visible_p99_ms: float
     checked_total: int
+    singles_per_s: float
+    single_ack_p50_ms: float
+    single_ack_p99_ms: float
 
 
 class _Accepted(Struct):
@@ -77,7 +83,8 @@ def pipeline(
     batch: Annotated[int, typer.Option("--batch", help="Events a request.")] = 1_000,
     at_once: Annotated[int, typer.Option("--at-once", help="Events a request while latency is measured.")] = 50,
     rate: Annotated[int, typer.Option("--rate", help="Events a second while latency is measured.")] = 5_000,
-    seconds: Annotated[float, typer.Option("--seconds", help="How long latency is measured; 0 leaves it out.")] = 10.0,
+    singles: Annotated[int, typer.Option("--singles", help="Single events a second while acks are measured.")] = 1_000,
+    seconds: Annotated[float, typer.Option("--seconds", help="How long each latency is measured; 0: not.")] = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """A gateway and a worker on servers that are there already, from bytes over HTTP to the boards.
@@ -93,10 +100,11 @@ def pipeline(
     bounded("--batch", batch, 1, 1_000)
     bounded("--at-once", at_once, 1, 1_000)
     bounded("--rate", rate, at_once, 1_000_000)
+    bounded("--singles", singles, 1, 100_000)
     bounded("--seconds", seconds, 0, 600)
     with directory(None) as place:
         engines = ["--log", log, "--book", book, "--boards", boards]
-        work = measure(place, engines, boards, events, subjects, batch, rate, at_once, seconds, SystemClock())
+        work = measure(place, engines, boards, events, subjects, batch, rate, at_once, singles, seconds, SystemClock())
         figures = run(work)
         facts = machine(place)
     show("pipeline", figures, facts, as_json=as_json)
@@ -111,6 +119,7 @@ async def measure(
     batch: int,
     rate: int,
     at_once: int,
+    singles: int,
     seconds: float,
     clock: Clock,
 ) -> Figures:
@@ -142,6 +151,8 @@ async def measure(
             slow = [b"\n".join(lines[at : at + at_once]) for at in range(events, events + late, at_once)]
             acks, seen = await _steadily(port, boards, slow, rate / at_once, clock)
             total = await _check(url, expected)
+            # 3. acks
+            alone = await _single(port, events + late, subjects, singles, seconds, clock)
     return Figures(
         events=events,
         batch=batch,
@@ -155,6 +166,9 @@ async def measure(
         visible_p50_ms=_share(seen, 0.5),
         visible_p99_ms=_share(seen, 0.99),
         checked_total=total,
+        singles_per_s=singles,
+        single_ack_p50_ms=alone.p50_ms,
+        single_ack_p99_ms=alone.p99_ms,
     )
 
 
@@ -229,6 +243,17 @@ async def _steadily(
     for connection in idle:
         await connection.close()
     return acks, seen
+
+
+async def _single(port: int, first: int, subjects: int, per_s: float, seconds: float, clock: Clock) -> Window:
+    """Single events at a steady rate, numbered from `first` on. Raises `Miscounted` when one was not taken."""
+    requests = Requests(subjects=subjects, end_us=clock.now_us())
+    requests.made = first
+    load = Load(port, requests, clock, connections=SINGLE_CONNECTIONS)
+    window = await load.run(seconds=seconds, warm_up_s=min(1.0, seconds), offered_per_s=per_s)
+    if window.errors or window.acked != window.sent:
+        raise Miscounted(f"Of {window.sent} single events {window.acked} were acked, with {window.errors} errors.")
+    return window
 
 
 async def _check(url: str, expected: naive.Expected) -> int:
