@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from accrue.cli.bench import app
 
-SOME = ["--events", "2000", "--subjects", "100", "--rate", "200", "--at-once", "10", "--singles", "50", "--seconds", "0.4"]
+SOME = "--events 2000 --subjects 100 --rate 200 --at-once 10 --singles 50 --seconds 0.4".split()
 
 
 @pytest.fixture(params=["rabbitmq_url", "kafka_url", "postgres_url"])
