@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from accrue.cli.bench import app
 
-SOME = "--events 2000 --subjects 100 --rate 200 --at-once 10 --singles 50 --seconds 0.4".split()
+SOME = ["--events", "2000", "--subjects", "100", "--rate", "200", "--at-once", "10"]
+SHORT = ["--singles", "50", "--seconds", "0.4"]
 
 
 @pytest.fixture(params=["rabbitmq_url", "kafka_url", "postgres_url"])
@@ -23,7 +24,7 @@ def log_url(request: pytest.FixtureRequest) -> str:
 def test_what_a_pipeline_counts_is_what_a_plain_count_says(log_url: str, postgres_url: str, redis_url: str) -> None:
     engines = ["--log", log_url, "--book", postgres_url, "--boards", redis_url]
 
-    result = CliRunner().invoke(app, ["pipeline", *engines, *SOME, "--json"], catch_exceptions=False)
+    result = CliRunner().invoke(app, ["pipeline", *engines, *SOME, *SHORT, "--json"], catch_exceptions=False)
 
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = msgspec.json.decode(result.stdout)
