@@ -29,6 +29,7 @@ class Walled:
     def __init__(self, log: SqliteLog) -> None:
         self._log = log
         self.identity = LOG
+        self.record_size_bytes_max = log.record_size_bytes_max
         self.wall = True
 
     async def append(self, partition: int, record: bytes) -> int:
@@ -56,7 +57,7 @@ async def numbers(log: SqliteLog) -> list[int]:
     after = 0
     while after < await log.end(0):
         rows = await log.read(0, after=after, size_bytes_max=ROOM)
-        found += [decode(data).batches[0].times_us[0] for _, data in rows]
+        found += [number for _, data in rows for batch in decode(data).batches for number in batch.times_us]
         after = rows[-1][0]
     return found
 

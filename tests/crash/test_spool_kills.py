@@ -85,13 +85,13 @@ async def test_killed_at_any_step_nothing_acked_is_lost(tmp_path: Path, point: s
     await check(tmp_path, output)
 
 
-async def test_killed_between_forwarding_and_removing_it_is_forwarded_twice_in_order(tmp_path: Path) -> None:
+async def test_killed_between_forwarding_and_removing_all_of_it_is_forwarded_twice_in_order(tmp_path: Path) -> None:
     process = started(tmp_path, at="forward 3: removed, before the commit")
 
     output, _ = process.communicate(timeout=END_S_MAX)
 
     found = await check(tmp_path, output)
-    assert max(Counter(found).values()) == 2
+    assert list(Counter(found).values()).count(2) > 1  # what was joined
 
 
 @pytest.mark.parametrize("seed", range(4))

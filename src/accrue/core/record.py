@@ -1,4 +1,4 @@
-"""A record: what one group commit holds for one partition. The only thing the log stores.
+"""A record: what one group commit holds for one partition, or several joined. The only thing the log stores.
 
     Record(log_time, [Batch(tenant, events as NDJSON, their times, their stamps), ...])
 

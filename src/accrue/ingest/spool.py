@@ -34,9 +34,9 @@ KIND = Kind("spool", 0x41435350, 1)
 RECORD_OVERHEAD_BYTES = 64
 """What a record takes in the file besides itself, about: so that many tiny ones are bounded by bytes too."""
 
-CHUNK_RECORDS_MAX = 64
-CHUNK_SIZE_BYTES_MAX = 4 << 20
-"""What is read at once, for forwarding; always one record."""
+CHUNK_RECORDS_MAX = 1_000
+CHUNK_SIZE_BYTES_MAX = 1 << 20
+"""What is read at once, for forwarding, and so about the most that becomes one record of the log; always one record."""
 
 FULL_RETRY_AFTER_S = 10.0
 

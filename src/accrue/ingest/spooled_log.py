@@ -5,8 +5,13 @@ r"""The way to a log that may go out of reach: straight there, or round by the s
 
 A partition's state is its `_Lane`. It is closed by the first append that the log did not answer, and from then on
 nobody waits for the log: what comes queues in the spool, and only `run` asks, at growing intervals. Once the log
-answers again `run` forwards, and of each append that still comes two records leave, so the spool empties however busy
+answers again `run` forwards, and for each append that still comes two records leave, so the spool empties however busy
 it is; when nothing waits the way is straight again.
+
+What waits leaves many records at once, as one append (joining.py). Such an append may fail where a smaller one would
+not: on a line too slow for it, or because the log refuses one of the records. So after one that was not answered half
+as many are tried, down to one; and what was refused together is sent one by one, and only what is refused alone is
+parked.
 
 Order is kept for each partition: a record goes straight only when everything before it is in the log. A record may get
 there twice, when the outcome of an attempt was not known or the process died between forwarding it and noting that:
@@ -21,7 +26,7 @@ behind it. `Corrupt`: a person has to look.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
@@ -32,13 +37,21 @@ from accrue import crashpoints
 from accrue.clock import Clock
 from accrue.core.record import stamped_us
 from accrue.errors import AccrueError, Corrupt, Full, Rejected, Unavailable
-from accrue.ingest.spool import Spool, Spooled, ToPark
+from accrue.ingest.joining import JoinLimits, joined
+from accrue.ingest.spool import CHUNK_RECORDS_MAX, Spool, ToPark
 from accrue.log.base import Position
 
 Result = TypeVar("Result")
 
 LEAVING_PER_APPEND = 2
 """So many records of a partition are forwarded for each one that comes, before that one is answered."""
+
+AHEAD_RECORDS_MAX = 64
+"""So many may have been forwarded beforehand, and then what comes need not wait for others to leave. Few, for the spool
+to empty within a few more appends of the log once only that is in it which came meanwhile."""
+
+JOINED_EVENTS_MAX = 20_000
+"""In one record of the log, as in the group commit's."""
 
 CLOCKS_APART_US_MAX = 30 * 60 * 1_000_000
 """Log time is that of the gateway whose clock is ahead. An age taken from another's clock falls short by up to this."""
@@ -54,6 +67,11 @@ class Appending(Protocol):
     @property
     def identity(self) -> str:
         """Which log it is."""
+        ...
+
+    @property
+    def record_size_bytes_max(self) -> int:
+        """The record size to stay under."""
         ...
 
     async def append(self, partition: int, record: bytes) -> Position:
@@ -180,8 +198,8 @@ class SpooledLog:
     # --- one partition --------------------------------------------------------------------------------------------
 
     async def _forward(self, partition: int) -> None:
-        """A part of what waits: 1. read; 2. append each record, in order; 3. let go of them. When nothing waits and
-        the log was out of reach, only ask."""
+        """A part of what waits: 1. read; 2. append it, in order; 3. let go of it. When nothing waits and the log was
+        out of reach, only ask."""
         lane = self._lanes[partition]
         try:
             self._check_log()
@@ -195,8 +213,10 @@ class SpooledLog:
             if not found and lane.trouble is not None:
                 await self._bounded(self._log.end(partition))
                 self._open(partition, lane)
-            for spooled in found:
-                await self._forward_one(partition, lane, spooled)
+            numbers, waiting = [each.number for each in found], [each.record for each in found]
+            while numbers:
+                count = await self._forward_some(partition, lane, numbers, waiting)
+                del numbers[:count], waiting[:count]
             crashpoints.point("forward 2: appended, nothing removed")
         except Corrupt:
             raise
@@ -213,17 +233,35 @@ class SpooledLog:
                 return
             lane.removed, lane.park = up_to, []
 
-    async def _forward_one(self, partition: int, lane: _Lane, spooled: Spooled) -> None:
-        age_us = self._clock.now_us() - stamped_us(spooled.record)
-        if age_us > self._times.age_us_max:
-            lane.park.append(ToPark(spooled.number, TOO_OLD))
-        else:
-            try:
-                await self._bounded(self._log.append(partition, spooled.record))
-            except Rejected as error:  # it was never offered to the log before, or the log's limits have changed
-                lane.park.append(ToPark(spooled.number, f"the log refuses it: {error.detail}"))
-            self._open(partition, lane)
-        lane.passed(spooled.number)
+    async def _forward_some(self, partition: int, lane: _Lane, numbers: Sequence[int], found: Sequence[bytes]) -> int:
+        """Append the first records of `found` as one, or see that the first is parked. Returns how many are dealt with:
+        none when they were refused together. Raises what the append raises besides."""
+        oldest_us = self._clock.now_us() - self._times.age_us_max
+        if stamped_us(found[0]) < oldest_us:
+            lane.passed(numbers[0], park=TOO_OLD)
+            return 1
+        limits = JoinLimits(
+            records_max=lane.records_max(numbers[0]),
+            events_max=JOINED_EVENTS_MAX,
+            size_bytes_max=self._log.record_size_bytes_max,
+            oldest_us=oldest_us,
+        )
+        some = joined(found, limits)
+        last = numbers[some.count - 1]
+        refused: str | None = None
+        try:
+            await self._bounded(self._log.append(partition, some.record))
+        except Rejected as error:  # it was never offered to the log before, or the log's limits have changed
+            refused = f"the log refuses it: {error.detail}"
+        except AccrueError:
+            lane.joining_max = max(some.count // 2, 1)
+            raise
+        self._open(partition, lane)
+        if refused is not None and some.count > 1:
+            lane.alone_up_to = last
+            return 0
+        lane.passed(last, count=some.count, park=refused)
+        return some.count
 
     async def _bounded(self, asked: Awaitable[Result]) -> Result:
         """What the log says, or `Unavailable` when it says nothing for too long."""
@@ -234,11 +272,11 @@ class SpooledLog:
             raise Unavailable(f"The log did not answer within {self._times.log_wait_s_max:g} s.") from error
 
     async def _paced(self, lane: _Lane) -> None:
-        """Return when enough has left since, nothing waits, or the log does not answer."""
-        enough = lane.forwarded + LEAVING_PER_APPEND
+        """Return when enough has left, nothing waits, or the log does not answer."""
+        lane.owed += LEAVING_PER_APPEND
         with suppress(TimeoutError):
             async with asyncio.timeout(self._times.log_wait_s_max):
-                while lane.trouble is None and lane.waiting and lane.forwarded < enough:
+                while lane.trouble is None and lane.waiting and lane.owed > 0:
                     await lane.moved.wait()
 
     def _close(self, partition: int, lane: _Lane, error: AccrueError) -> None:
@@ -254,6 +292,7 @@ class SpooledLog:
     def _open(self, partition: int, lane: _Lane) -> None:
         if lane.trouble is not None:
             logger.info("the log answers; what was spooled is forwarded", partition=partition, waiting=lane.waiting)
+            lane.owed = 0
         lane.trouble = None
         lane.pause_s = self._times.probe_s
 
@@ -280,6 +319,9 @@ class _Lane:
         self.came = 0
         self.coming = False  # whether an append is on its way into the spool
         self.forwarded = 0
+        self.owed = 0  # so many are still to leave for what came since the log answers; less than 0: left beforehand
+        self.joining_max = CHUNK_RECORDS_MAX  # so many go as one append at most
+        self.alone_up_to = 0  # up to this number each goes alone, because they were refused together
         self.up_to = 0  # the number of the last record that is forwarded, or to be parked
         self.removed = 0  # up to where the file has let go of them
         self.park: list[ToPark] = []  # of those not removed yet
@@ -294,11 +336,20 @@ class _Lane:
         """Whether there is something to do."""
         return self.waiting > 0 or self.trouble is not None or self.up_to > self.removed
 
-    def passed(self, number: int) -> None:
-        """A record is in the log, or to be parked."""
+    def records_max(self, number: int) -> int:
+        """How many may go together, that one first."""
+        return 1 if number <= self.alone_up_to else self.joining_max
+
+    def passed(self, number: int, *, count: int = 1, park: str | None = None) -> None:
+        """So many records, that one the last of them, are in the log; or one is to be parked, for that reason."""
+        if park is not None:
+            self.park.append(ToPark(number, park))
+        else:
+            self.joining_max = min(2 * self.joining_max, CHUNK_RECORDS_MAX)
         self.up_to = number
-        self.forwarded += 1
-        self.waiting = max(self.waiting - 1, 0)
+        self.forwarded += count
+        self.owed = max(self.owed - count, -AHEAD_RECORDS_MAX)
+        self.waiting = max(self.waiting - count, 0)
         self.tell()
 
     def nothing_waits(self) -> None:

@@ -12,7 +12,16 @@ import pytest
 from accrue.core.record import decode
 from accrue.errors import AccrueError, Corrupt, Full, InUse, NotFound, Unavailable
 from accrue.ingest.parked import discard, parked, parked_record
-from accrue.ingest.spool import CHUNK_RECORDS_MAX, KIND, RECORD_OVERHEAD_BYTES, Spool, SpoolLimits, ToPark
+from accrue.ingest.spool import (
+    CHUNK_RECORDS_MAX,
+    CHUNK_SIZE_BYTES_MAX,
+    INSERT,
+    KIND,
+    RECORD_OVERHEAD_BYTES,
+    Spool,
+    SpoolLimits,
+    ToPark,
+)
 from unit.ingest.unsteady import LOG, record
 
 NOW_US = 1_700_000_000_000_000
@@ -54,10 +63,11 @@ async def test_what_was_added_is_there_in_order_when_the_file_is_opened_again(pa
 
 async def test_a_chunk_is_bounded_and_has_at_least_one_record(path: Path) -> None:
     spool = await opened(path)
-    for size_bytes in (5 << 20, 3 << 20, 1 << 20, 1):
+    size_bytes_max = CHUNK_SIZE_BYTES_MAX
+    for size_bytes in (size_bytes_max + 1, size_bytes_max - 1, 1, 1):
         await spool.add(0, b"x" * size_bytes)
-    for _ in range(CHUNK_RECORDS_MAX + 1):
-        await spool.add(1, b"x")
+    many = [(1, b"x")] * (CHUNK_RECORDS_MAX + 1)
+    await spool._thread.run(lambda connection: connection.executemany(INSERT, many))
 
     assert [each.number for each in await spool.after(0, 0)] == [1]
     assert [each.number for each in await spool.after(0, 1)] == [2, 3]

@@ -1,5 +1,5 @@
 """Random faults of the log, of the disk and of the process, against plain lists: nothing lost, order kept, nothing
-invented. A seed gives the same course on every machine."""
+invented, and nothing changed by joining. A seed gives the same course on every machine."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from random import Random
 import pytest
 from structlog.testing import capture_logs
 
-from accrue.core.record import encode
+from accrue.core.record import decode, encode
 from accrue.errors import AccrueError, Full, TooLarge, Unavailable
+from accrue.ingest.joining import SAME_US
 from accrue.ingest.parked import parked, parked_record
 from accrue.ingest.spool import Spool, SpoolLimits
-from accrue.ingest.spooled_log import SpooledLog, SpoolTimes
+from accrue.ingest.spooled_log import TOO_OLD, SpooledLog, SpoolTimes
 from accrue.testing.loop import LoopClock, SimulatedLoop
-from unit.ingest.unsteady import LOG, UnsteadyLog, record, simulated, until
+from unit.ingest.unsteady import LOG, UnsteadyLog, parts, record, simulated, until
 
 SEEDS = 40
 PARTITIONS = 3
 STEPS = 250
 TIMES = SpoolTimes(age_us_max=600 * 1_000_000, log_wait_s_max=1.0, probe_s=0.01, probe_s_max=0.5)
 LIMITS = SpoolLimits(records_max=120, size_bytes_max=1 << 20)
+LOG_RECORD_SIZE_BYTES_MAX = 20_000
+"""Two of the large records, or many small ones."""
 BAD = ("refused", "stored", "late", "hangs", "stored, hangs")
 
 
@@ -35,7 +38,7 @@ class Course:
         self.path = path
         self.loop = loop
         self.clock = LoopClock(loop)
-        self.log = UnsteadyLog(self._answer)
+        self.log = UnsteadyLog(self._answer, record_size_bytes_max=LOG_RECORD_SIZE_BYTES_MAX)
         self.badness = 0.0
         self.disk_fails = 0.0
         self.given: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
@@ -105,8 +108,8 @@ class Course:
                 self.loop.skip(self.random.choice((100, 700)))
                 self.seen["skips"] += 1
 
-    async def _until_empty(self, way: SpooledLog, _: list[asyncio.Future[None]]) -> None:
-        await until(lambda: not way.status().waiting and way.status().trouble is None)
+    async def _until_empty(self, way: SpooledLog, tasks: list[asyncio.Future[None]]) -> None:
+        await until(lambda: tasks[0].done() or (not way.status().waiting and way.status().trouble is None))
 
     async def _produce(self, way: SpooledLog, partition: int) -> None:
         """Appends one after the other, each a new one; what came of it is noted when it is known."""
@@ -134,6 +137,7 @@ class Course:
         self.seen["parked"] += len(rows)
         for partition in range(PARTITIONS):
             kept = [encode(await parked_record(self.path, row.number)) for row in rows if row.partition == partition]
+            self._check_log_time(partition)
             stored = self.log.records[partition]
             first = list(dict.fromkeys(stored))
             accepted = self.accepted[partition]
@@ -147,6 +151,18 @@ class Course:
             # nothing invented, and what was refused for good is nowhere
             assert set(first) | set(kept) <= set(self.given[partition])
             assert not self.refused & (set(first) | set(kept))
+            # what was refused did not take its neighbours with it
+            late = {encode(await parked_record(self.path, row.number)) for row in rows if row.reason == TOO_OLD}
+            assert set(kept) - late <= self.log.too_large
+
+    def _check_log_time(self, partition: int) -> None:
+        """Of a joined record: that of its last one, in the same minute as all of them."""
+        for data in self.log.stored[partition]:
+            times_us = [decode(each).log_time_us for each in parts(data)]
+            assert decode(data).log_time_us == max(times_us)
+            assert len({time_us // SAME_US for time_us in times_us}) == 1
+            self.seen["joined"] += len(times_us) > 1
+            self.seen["in joined"] += len(times_us) if len(times_us) > 1 else 0
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +186,7 @@ def test_whatever_fails_nothing_accepted_is_lost_and_the_order_stays(
 
 
 def test_the_faults_were_of_every_kind(seen: Counter[str]) -> None:
-    kinds = ("straight", "spooled", "twice", "parked", "Full", "TooLarge", "Unavailable", "disk full", "disk unsure")
+    kinds = ("straight", "spooled", "joined", "twice", "parked", "Full", "TooLarge", "Unavailable")
+    kinds += ("disk full", "disk unsure")
     assert all(seen[kind] > 10 for kind in kinds), seen
     assert seen["lives"] > 2 * SEEDS
