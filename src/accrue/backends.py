@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -22,8 +23,9 @@ from accrue.book.sqlite_snapshot import SqliteSnapshot
 from accrue.book.sqlite_swap import NEW, clear_new, swap, take_alone
 from accrue.clock import Clock
 from accrue.config import Config
-from accrue.errors import Misconfigured
+from accrue.errors import Absent, Misconfigured, Unavailable
 from accrue.log.base import Log
+from accrue.log.late import LateLog
 from accrue.log.memory import LOG_SIZE_BYTES_MAX, MemoryLog
 from accrue.log.sqlite import SqliteLog
 from accrue.log.sqlite_look import Ends, look
@@ -51,15 +53,27 @@ async def open_backends(config: Config, stack: AsyncExitStack) -> tuple[Log, Boo
 
 
 async def open_node_backends(config: Config, stack: AsyncExitStack) -> tuple[Log, SharedBook, Boards]:
-    """Open what several processes share; the stack closes it. Raises `Misconfigured` for what cannot be shared."""
+    """Open what several processes share; the stack closes it. A log that does not answer is a `LateLog`, where the book
+    says which one it has to be. Raises `Misconfigured` for what cannot be shared."""
     if not config.book.url:
         raise Misconfigured(
             "The log is shared by several processes, so the book has to be, too: give [book] url (or --book)."
         )
-    log = await _open_shared_log(config.log.url, partitions=config.partitions)
+    book: SharedBook | None = None
+    try:
+        log = await _open_shared_log(config.log.url, partitions=config.partitions)
+    except (Unavailable, Absent) as error:
+        book = await open_shared_book(config.book.url)
+        stack.push_async_callback(book.close)
+        held = await book.deployment()
+        if held is None:
+            raise
+        opening = partial(_open_shared_log, config.log.url, partitions=config.partitions)
+        log = LateLog(opening, identity=held[1], reason=error.detail)
     stack.push_async_callback(log.close)
-    book = await open_shared_book(config.book.url)
-    stack.push_async_callback(book.close)
+    if book is None:
+        book = await open_shared_book(config.book.url)
+        stack.push_async_callback(book.close)
     boards = await open_boards(config)
     stack.push_async_callback(boards.close)
     return log, book, boards

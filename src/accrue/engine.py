@@ -210,9 +210,8 @@ class Accrue:
         """Wait until a receipt's events are applied, and say what became of each that was accepted."""
         if receipt.position is None:
             return []
-        await self.parts.live.applied(receipt.tenant, receipt.position, timeout_s=APPLIED_WAIT_S)
+        known = await self.parts.live.outcomes(receipt.tenant, receipt.position, timeout_s=APPLIED_WAIT_S)
         self._applied = max(self._applied, receipt.position)
-        known = self.parts.live.outcomes(receipt.tenant, receipt.position)
         first = receipt.first_index
         if known is None:
             return ["accepted"] * receipt.accepted

@@ -13,6 +13,7 @@
       Fenced          a worker: it lost its partition and must stop
       Misconfigured   the operator, at start: what to change is in the message
         InUse           another process has the data directory
+        Absent          nothing listens there: the server is down, or is another one
         Unfinished      a replay was begun and must be finished
       Corrupt         the operator, now: data is not what it must be; nothing was changed
 
@@ -89,6 +90,10 @@ class Misconfigured(AccrueError):
 
 class InUse(Misconfigured):
     """Another process holds the data directory."""
+
+
+class Absent(Misconfigured):
+    """Nothing listens where a server should be: it is down, or the address is wrong. Nobody can tell from here."""
 
 
 class Unfinished(Misconfigured):

@@ -26,14 +26,15 @@ from accrue.clock import Clock
 from accrue.config import Config
 from accrue.core.placement import partition_of
 from accrue.core.rule import Board
-from accrue.errors import Elsewhere
+from accrue.errors import Elsewhere, Misconfigured, Unavailable
 from accrue.ingest.accept import Acceptor
 from accrue.ingest.commit import Appending, CommitLimits, GroupCommit
 from accrue.ingest.intake import Intake
 from accrue.ingest.spool import Spool, SpoolLimits
 from accrue.ingest.spooled_log import SpooledLog, SpoolTimes, age_us_max
-from accrue.log.base import Log
-from accrue.process.afar import AfarLive, KeptAfar, Programs
+from accrue.log.base import Log, Position
+from accrue.log.late import LateLog
+from accrue.process.afar import AfarLive, Ask, KeptAfar, Programs, nobody
 from accrue.process.base import Kept, Live, Status
 from accrue.process.book_boards import BookBoards
 from accrue.process.directory import Directory
@@ -44,7 +45,6 @@ from accrue.process.state import TenantState
 from accrue.serve.guarded import GuardedBoards
 from accrue.serve.query import Queries
 from accrue.site import Site
-from accrue.web.circuit import CircuitBreaker
 from accrue.wiring import Parts, stopped, until_one_ends
 
 Opening = Callable[[Config, AsyncExitStack], Awaitable[tuple[Log, SharedBook, Boards]]]
@@ -79,6 +79,8 @@ class Node(Parts, frozen=True, kw_only=True):
     spool: SpooledLog | None
     statuses: Callable[[], dict[int, Status]]
     """Of what this process works on, and of what it catches up with."""
+    troubles: Callable[[], dict[int, str]]
+    """Why it does not work on what it tried to work on."""
 
 
 @asynccontextmanager
@@ -100,20 +102,24 @@ async def running(
         log, book, boards = await opening(config, stack)
         await book.found(partitions=config.partitions, log_identity=log.identity, created_us=clock.now_us())
         # 2.
-        programs = Programs(book)
+        programs = Programs(book, clock)
         await programs.refresh()
-        directory = Directory(book)
+        directory = Directory(book, clock)
         await directory.refresh()
         here: dict[int, Here] = {}
         shown: ReadBoards = boards
         if boards.abilities.shared:
-            shown = GuardedBoards(boards, CircuitBreaker("the boards", clock, retry_s=BOARDS_RETRY_S))
-        live = RoutedLive(here, _afar(programs, book, shown, clock), partitions=config.partitions)
+            shown = GuardedBoards(boards, clock, retry_s=BOARDS_RETRY_S)
+        ask = await _asking(config, directory, clock, stack)
+        live = RoutedLive(here, _afar(programs, book, shown, clock, ask), partitions=config.partitions)
         kept = RoutedKept(here, KeptAfar(book), partitions=config.partitions)
         # 3.
         spooled = await _spooled(config, log, clock, stack)
+        late = log if isinstance(log, LateLog) else None
+        if late is not None and (works or spooled is None):
+            raise Unavailable(late.reason)
         intake = await _intake(config, spooled or log, book, clock, log.record_size_bytes_max)
-        acceptor = Acceptor(intake, live, kept, clock, durability=log.durability)
+        acceptor = Acceptor(intake, live, kept, clock, durability=lambda: log.durability)
         # 4.
         site = Site(config, log, book, boards, clock, acceptor, programs, here, address)
         owner = Owner(
@@ -129,6 +135,7 @@ async def running(
             for part, name in (
                 (intake.run, "group commits"),
                 *([(spooled.run, "spool")] if spooled is not None else []),
+                *([(late.run, "late log")] if late is not None else []),
                 (programs.run, "programs"),
                 (directory.run, "directory"),
                 *([(owner.run, "owner")] if works else []),
@@ -152,6 +159,7 @@ async def running(
             fallback=_fallback(config, programs, book, clock),
             spool=spooled,
             statuses=site.statuses,
+            troubles=owner.troubles,
         )
         try:
             yield node
@@ -199,13 +207,41 @@ async def _intake(config: Config, log: Appending, book: Book, clock: Clock, reco
     return Intake(commits)
 
 
-def _afar(programs: Programs, book: Book, boards: ReadBoards, clock: Clock) -> AfarLive:
+async def _asking(config: Config, directory: Directory, clock: Clock, stack: AsyncExitStack) -> Ask:
+    """Asks the workers elsewhere what became of a record."""
+    try:
+        from accrue.web.asking import Asking  # its HTTP client is an extra, which the library can do without
+    except Misconfigured:
+        return nobody
+    asking = await stack.enter_async_context(Asking(clock))
+
+    async def ask(tenant: str, position: Position) -> bytes | None:
+        partition = partition_of(tenant, config.partitions)
+        address = directory.address(partition)
+        said = Unavailable("No worker that could be asked has this tenant just now.")
+        try:
+            if address:
+                return await asking.outcomes(address, partition, position)
+        except Unavailable as error:
+            said = error
+        if directory.is_silent(partition):
+            raise said
+        await directory.look()  # it may be another's by now
+        newer = directory.address(partition)
+        if newer in ("", address):
+            raise said
+        return await asking.outcomes(newer, partition, position)
+
+    return ask
+
+
+def _afar(programs: Programs, book: Book, boards: ReadBoards, clock: Clock, ask: Ask) -> AfarLive:
     async def ensure(state: TenantState, board: Board, period: str) -> None:
         if not await boards.has(BoardKey(state.tenant, board.name, period)):
             # Either nobody has a tally there, or the boards were wiped. The worker, asked next, knows.
             raise Elsewhere(f"The board {board.name}/{period} is not there just now.")
 
-    return AfarLive(programs, book, boards, clock, ensure=ensure)
+    return AfarLive(programs, book, boards, clock, ensure=ensure, ask=ask)
 
 
 def _fallback(config: Config, programs: Programs, book: Book, clock: Clock) -> Fallback:

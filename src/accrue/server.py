@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
 
 import uvicorn
 from litestar.di import Provide
@@ -38,9 +39,11 @@ from accrue.web.address import sent_path
 from accrue.web.app import framework
 from accrue.web.body import App, Message, Receive, Scope, Send
 from accrue.web.cached import Cached
+from accrue.web.counted import Counted
 from accrue.web.ladder import Forwards, Ladder, Neighbours
 from accrue.web.problems import WrongMethod, answer_of
-from accrue.web.traffic import Request, Traffic
+from accrue.web.told import HERE_S_MAX, Told
+from accrue.web.traffic import METHODS, NO_ROUTE, Request, Traffic
 from accrue.wiring import Parts, stopped
 
 VERSION = "1"
@@ -52,6 +55,16 @@ SHUTDOWN_S_MAX = 10
 KEEP_ALIVE_S = 75
 
 OnReady = Callable[[str], None]
+
+HANDLERS = [
+    *submit.HANDLERS,
+    *failed_routes.HANDLERS,
+    *reads.HANDLERS,
+    *exports.HANDLERS,
+    *kept_routes.HANDLERS,
+    *health.HANDLERS,
+]
+"""What answers everything but the hot route."""
 
 
 def create_app(
@@ -71,10 +84,12 @@ def create_app(
         outcomes=accrue.outcomes,
         use_program=lambda tenant, text: accrue.tenant(tenant).use_program(text),
     )
+    troubles = parts.troubles if isinstance(parts, Node) else dict
     reading = reads.Reads(queries=parts.queries, live=parts.live, wait_s_max=read_wait_s_max)
     condition = health.Health(
         live=parts.live,
         stopped=parts.running.done,
+        troubles=troubles,
         queue_events=lambda: parts.commit.queue_events,
         registry=figures.registry(
             figures.Sources(
@@ -84,6 +99,7 @@ def create_app(
                 traffic=traffic,
                 queue_events=lambda: parts.commit.queue_events,
                 spool=parts.spool.status if isinstance(parts, Node) and parts.spool is not None else None,
+                troubles=troubles,
             )
         ),
     )
@@ -95,17 +111,9 @@ def create_app(
         "repairs": Provide(lambda: accrue.repairs, sync_to_thread=False),
         "reading": Provide(reads.reading),
     }
-    handlers = [
-        *submit.HANDLERS,
-        *failed_routes.HANDLERS,
-        *reads.HANDLERS,
-        *exports.HANDLERS,
-        *kept_routes.HANDLERS,
-        *health.HANDLERS,
-    ]
     types = (*describe.TYPES, *failed_routes.TYPES, *reads.TYPES, *kept_routes.TYPES)
-    document = openapi.document(handlers, dependencies, operations=describe.OPERATIONS, types=types, version=VERSION)
-    rest = framework([*handlers, *docs.handlers(document)], dependencies, openapi.query_parameters(document))
+    document = openapi.document(HANDLERS, dependencies, operations=describe.OPERATIONS, types=types, version=VERSION)
+    rest = framework([*HANDLERS, *docs.handlers(document)], dependencies, openapi.query_parameters(document))
     return Front(EventsRoute(parts.acceptor, accrue.outcomes, parts.clock, traffic), rest, traffic)
 
 
@@ -118,13 +126,14 @@ def observer_of(parts: Parts) -> Observer:
 def create_node_app(accrue: Accrue, parts: Node, forwarder: Forwards, observer: Observer | None = None) -> App:
     """The HTTP face of a process among several: what it cannot answer its neighbours do, or the book (web/ladder.py).
     Answers of reads are kept for a moment."""
-    traffic = Traffic()
+    traffic = Traffic(counted_outside=True)
     fallback = Accrue(structs.replace(parts, **structs.asdict(parts.fallback)), DEFAULT_TENANT)
     neighbours = Neighbours(
         is_here=parts.live.is_here,
         address_of=lambda tenant: parts.directory.address(partition_of(tenant, parts.config.partitions)),
         forwarder=forwarder,
         clock=parts.clock,
+        find=parts.live.find,
     )
     ladder = Ladder(
         create_app(accrue, traffic=traffic, observer=observer),
@@ -134,7 +143,8 @@ def create_node_app(accrue: Accrue, parts: Node, forwarder: Forwards, observer: 
         traffic=traffic,
     )
     traffic.cache = cached = Cached(ladder, parts.clock, fresh_s=parts.config.node.cache_ms / 1000)
-    return cached
+    counted = Counted(cached, traffic, [PATH, *docs.PATHS, *(path for handler in HANDLERS for path in handler.paths)])
+    return Told(counted, partial(parts.live.outcomes_here, timeout_s=HERE_S_MAX))
 
 
 class Front:
@@ -175,17 +185,14 @@ class Front:
 
         await self._rest(inner, receive, noting)
         route = inner.get("path_template") if status not in (404, 405) or inner.get("path_params") else None
-        self._traffic.requests[Request(method if method in _METHODS else "other", str(route or "none"), status)] += 1
+        self._traffic.answered(Request(method if method in METHODS else "other", str(route or NO_ROUTE), status))
 
     async def _not_with_this(self, method: str, send: Send) -> None:
         allowed = WrongMethod(f"{method[:20]} is not possible here; POST is.", allowed="POST")
         status, headers, body = answer_of(allowed)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
-        self._traffic.requests[Request("other", PATH, status)] += 1
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
+        self._traffic.answered(Request("other", PATH, status))
 
 
 def run(config: Config, *, on_ready: OnReady | None = None, works: bool = True) -> None:

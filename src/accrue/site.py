@@ -93,6 +93,7 @@ class Site:
                 self._here[partition] = Here(
                     LiveState(worker, self._book), KeptState(worker, self._book, self._log, partition=partition)
                 )
+                shift.works = True
                 grace_us = round(self._config.process.close_grace_min * 60_000_000)
                 closer = Closer(worker, self._acceptor, self._clock, grace_us=grace_us)
                 closing = asyncio.create_task(closer.run(), name=f"closer {partition}")

@@ -123,7 +123,7 @@ async def running(config: Config, clock: Clock, *, opening: Opening = open_backe
         stack.push_async_callback(stopped, committing)
         live = LiveState(worker, book)
         kept = KeptState(worker, book, log, partition=PARTITION)
-        acceptor = Acceptor(commit, live, kept, clock, durability=log.durability)
+        acceptor = Acceptor(commit, live, kept, clock, durability=lambda: log.durability)
         closer = Closer(worker, acceptor, clock, grace_us=round(settings.close_grace_min * 60_000_000))
         closing = asyncio.create_task(closer.run(), name="closer")
         running = asyncio.create_task(until_one_ends(work, committing, closing), name="watch")

@@ -67,6 +67,12 @@ async def test_of_two_that_found_different_deployments_at_once_one_is_refused(bo
     assert sorted(type(outcome) for outcome in came if outcome) == [Misconfigured]
 
 
+async def test_what_was_founded_can_be_read(book):
+    assert await book.deployment() is None
+    await book.found(partitions=4, log_identity="log-a", created_us=7)
+    assert await book.deployment() == (4, "log-a")
+
+
 # Owners
 
 

@@ -5,10 +5,13 @@ What is between processes is real (owners, epochs, heartbeats, marks); only the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import httpx
 from msgspec.structs import replace
 
 from accrue.backends import SharedBook
@@ -16,11 +19,14 @@ from accrue.boards.base import Abilities, Boards
 from accrue.boards.memory import MemoryBoards
 from accrue.book.sqlite import SqliteBook
 from accrue.clock import SystemClock
-from accrue.config import BookConfig, Config, LogConfig, NodeConfig, ProcessConfig
+from accrue.config import DEFAULT_TENANT, BookConfig, Config, LogConfig, NodeConfig, ProcessConfig
 from accrue.engine import Accrue
 from accrue.log.base import Log
 from accrue.log.memory import MemoryLog
 from accrue.node import Node, running
+from accrue.server import create_node_app
+from accrue.web.forward import Forwarder
+from unit.web.loopback import free_port, served, talking
 
 PROGRAM = """
 [metrics.points]
@@ -41,6 +47,13 @@ class SharedBoards(MemoryBoards):
     @property
     def abilities(self) -> Abilities:
         return replace(super().abilities, shared=True)
+
+
+class Served(NamedTuple):
+    """A process, and a client of it."""
+
+    node: Node
+    client: httpx.AsyncClient
 
 
 class Servers:
@@ -65,6 +78,16 @@ class Servers:
         async with running(self.config, SystemClock(), works=works, address=address, opening=opening) as node:
             yield node
 
+    @asynccontextmanager
+    async def served(self, *, works: bool = True) -> AsyncIterator[Served]:
+        """A node with its HTTP face, which the others find through the book."""
+        port = free_port()
+        address = f"http://127.0.0.1:{port}"
+        async with self.node(works=works, address=address) as node, Forwarder(address) as forwarder:
+            app = create_node_app(Accrue(node, DEFAULT_TENANT), node, forwarder)
+            async with served(app, port=port) as url, talking(url) as client:
+                yield Served(node, client)
+
 
 @asynccontextmanager
 async def servers(folder: Path, *, partitions: int = 2) -> AsyncIterator[Servers]:
@@ -84,3 +107,10 @@ async def tenants(node: Node, *names: str) -> dict[str, Accrue]:
     for face in faces.values():
         await face.use_program(PROGRAM)
     return faces
+
+
+async def until(true: Callable[[], bool], *, within_s: float = 20 * LEASE_S) -> None:
+    """Wait for something that happens in a while."""
+    async with asyncio.timeout(within_s):
+        while not true():  # noqa: ASYNC110  # it looks from outside, as another process would
+            await asyncio.sleep(0.01)

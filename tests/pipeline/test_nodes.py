@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,11 @@ import pytest
 from accrue.book.base import Start
 from accrue.core.placement import partition_of
 from accrue.engine import Accrue
-from accrue.errors import Misconfigured
-from pipeline.nodes import LEASE_S, PROGRAM, servers, tenants
+from accrue.errors import Corrupt, Misconfigured
+from accrue.process import owner
+from pipeline.nodes import LEASE_S, PROGRAM, Served, servers, tenants, until
 
 TENANTS = ("red", "green", "t1", "t2", "t3")
-
-
-async def until(true: Callable[[], bool], *, within_s: float = 20 * LEASE_S) -> None:
-    """Wait for something that happens in a while."""
-    async with asyncio.timeout(within_s):
-        while not true():  # noqa: ASYNC110  # it looks from outside, as another process would
-            await asyncio.sleep(0.01)
 
 
 async def points(face: Accrue, user: str) -> object:
@@ -133,3 +126,36 @@ async def test_another_number_of_partitions_is_refused(tmp_path: Path) -> None:
         with pytest.raises(Misconfigured, match="2 partitions"):
             async with engines.node():
                 pass
+
+
+async def test_a_worker_says_which_partitions_it_cannot_work_on_until_it_can_or_another_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, "PAUSE_S", LEASE_S / 5)
+
+    async def damaged(partition: int) -> int:
+        raise Corrupt("the log is damaged")
+
+    async def troubled(process: Served) -> tuple[list[dict[str, object]], bool]:
+        ready = await process.client.get("/readyz")
+        shown = 'accrue_partition_troubled{partition="0"} 1.0' in (await process.client.get("/metrics")).text
+        assert ready.status_code == 200
+        return ready.json()["troubled"], shown
+
+    async with servers(tmp_path, partitions=1) as engines, engines.served() as one:
+        await until(lambda: bool(one.node.live.statuses()))
+        assert await troubled(one) == ([], False)
+    for who in ("itself", "another"):
+        async with servers(tmp_path, partitions=1) as engines:
+            monkeypatch.setattr(engines.log, "end", damaged)
+            async with engines.served() as one:
+                await until(lambda: bool(one.node.troubles()))
+                assert await troubled(one) == ([{"partition": 0, "reason": "the log is damaged"}], True)
+                if who == "another":
+                    monkeypatch.setattr(owner.Owner, "_consider", lambda *_: None)
+                    await engines.book.claim(0, owner="another", log_identity=engines.log.identity)
+                else:
+                    monkeypatch.setattr(engines.log, "end", type(engines.log).end.__get__(engines.log))
+                    await until(lambda: bool(one.node.live.statuses()))
+                await until(lambda: not one.node.troubles())
+                assert await troubled(one) == ([], False)

@@ -147,6 +147,10 @@ class ReadBoards(Protocol):
         """What it can do; never changes."""
         ...
 
+    def place_of(self, tenant: str) -> str:
+        """The name of where a tenant's boards are: those of one place are out of reach together."""
+        ...
+
     async def marks(self, tenants: Sequence[str]) -> list[Mark | None]:
         """The marks of these tenants; None where nobody published yet."""
         ...

@@ -96,6 +96,9 @@ class MemoryBoards:
     def abilities(self) -> Abilities:
         return ABILITIES
 
+    def place_of(self, tenant: str) -> str:
+        return "memory"
+
     async def begin(self, tenant: str, turn: Turn, *, log: str) -> Begun:
         found = self._turns.begin(tenant, turn, log=log)
         there = {key: board.program for key, board in self._tenants.get(tenant, {}).items()}

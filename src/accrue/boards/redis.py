@@ -146,6 +146,9 @@ class RedisBoards:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
+    def place_of(self, tenant: str) -> str:
+        return self._client.place_of(f"{tag(self._name, tenant)}:mark")
+
     async def marks(self, tenants: Sequence[str]) -> list[Mark | None]:
         commands = [("HMGET", f"{tag(self._name, tenant)}:mark", "epoch", "position") for tenant in tenants]
         return [

@@ -41,6 +41,10 @@ class Owners(Protocol):
         """
         ...
 
+    async def deployment(self) -> tuple[int, str] | None:
+        """What was written down of the deployment, (partitions, log identity); None when nobody has founded it."""
+        ...
+
     async def owners(self) -> list[Owned]:
         """Every partition that was ever claimed, by number."""
         ...

@@ -90,6 +90,9 @@ class PostgresBook(PostgresReads):
             self._writer, partitions=partitions, log_identity=log_identity, created_us=created_us
         )
 
+    async def deployment(self) -> tuple[int, str] | None:
+        return await postgres_owning.deployment(self._writer)
+
     async def owners(self) -> list[Owned]:
         return await postgres_owning.owners(self._beater)
 

@@ -70,6 +70,12 @@ async def found(lines: Lines, *, partitions: int, log_identity: str, created_us:
         raise error
 
 
+async def deployment(lines: Lines) -> tuple[int, str] | None:
+    """See `Owners.deployment`."""
+    row = await lines.run(lambda c: c.fetchrow(_SQL["deployment"]), wait_s_max=OWN_WAIT_S_MAX)
+    return None if row is None else (row[0], row[1])
+
+
 async def owners(lines: Lines) -> list[Owned]:
     """See `Owners.owners`."""
     rows = await lines.run(lambda c: c.fetch(_SQL["owners"]), wait_s_max=BEAT_WAIT_S_MAX)

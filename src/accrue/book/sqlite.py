@@ -109,6 +109,9 @@ class SqliteBook:
             lambda c: sqlite_owning.found(c, partitions=partitions, log_identity=log_identity, created_us=created_us)
         )
 
+    async def deployment(self) -> tuple[int, str] | None:
+        return await self._reader.run(sqlite_owning.deployment)
+
     async def owners(self) -> list[Owned]:
         return await self._reader.run(sqlite_owning.owners)
 

@@ -23,6 +23,12 @@ def found(connection: sqlite3.Connection, *, partitions: int, log_identity: str,
     connection.execute("COMMIT")
 
 
+def deployment(connection: sqlite3.Connection) -> tuple[int, str] | None:
+    """See `Owners.deployment`."""
+    found: tuple[int, str] | None = connection.execute(_SQL["deployment"]).fetchone()
+    return found
+
+
 def owners(connection: sqlite3.Connection) -> list[Owned]:
     """See `Owners.owners`."""
     return [Owned(*row) for row in connection.execute(_SQL["owners"])]

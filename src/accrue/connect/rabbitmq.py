@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
-from accrue.errors import AccrueError, Misconfigured, Unavailable
+from accrue.errors import Absent, AccrueError, Misconfigured, Unavailable
 
 try:
     # Named twice so that the modules of the log get them from here, and with them the error below.
@@ -100,7 +100,7 @@ class StreamConnection(asyncio.Protocol):
                 await connection._loop.create_connection(lambda: connection, address.host, address.port)
                 await connection._log_in()
         except ConnectionRefusedError as error:
-            raise Misconfigured(
+            raise Absent(
                 f"Nothing listens at {address.host}:{address.port}. Is RabbitMQ up, and are its streams on? "
                 "`rabbitmq-plugins enable rabbitmq_stream` turns them on; they have a port of their own, 5552."
             ) from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -33,6 +34,8 @@ CONNECTIONS_MAX = 32
 RETRIES = 1
 """A connection that the server closed while nobody used it shows that only when it is used. Whatever is sent may be
 sent twice: it reads, or it is a write that a server takes once."""
+NODES_TRIED_MAX = 3
+"""Of a cluster, one after the other, when some are away: each may take as long as a time-out."""
 NAME = "accrue"
 PORT = 6379
 VERSION_MIN = 7
@@ -113,6 +116,23 @@ def address_of(url: str) -> Address:
     )
 
 
+class _Cluster(RedisCluster):
+    """One that gets over a node that is away.
+
+    The library, each time it looks where the slots are, asks its first node which commands there are. While that one is
+    away it fails at it, and with it whatever is asked of the other nodes. So then the next one is the first.
+    """
+
+    async def initialize(self, *args: Any, **options: Any) -> RedisCluster:
+        for _ in range(NODES_TRIED_MAX):
+            try:
+                return await super().initialize(*args, **options)
+            except (said.ConnectionError, said.TimeoutError):
+                first = next(iter(self.nodes_manager.nodes_cache))
+                self.nodes_manager.move_node_to_end_of_cached_nodes(first)
+        return await super().initialize(*args, **options)
+
+
 class RedisClient:
     """A pool of connections to a server or a cluster. Every error is one of errors.py, but for `Said`."""
 
@@ -129,7 +149,7 @@ class RedisClient:
         }
         self._client: Any  # the two are not of one type, and the library's stubs promise less than it does
         if address.is_cluster:
-            self._client = RedisCluster(
+            self._client = _Cluster(
                 host=address.host,
                 port=address.port,
                 max_connections=CONNECTIONS_MAX,
@@ -157,13 +177,32 @@ class RedisClient:
         if self._checked:
             return
         if self.address.is_cluster:
-            infos = await self._ask(self._client.info(target_nodes=RedisCluster.PRIMARIES))
-            several = infos if all(isinstance(info, dict) for info in infos.values()) else {str(self.address): infos}
+            several, everybody = await self._of_each_node()
         else:
-            several = {str(self.address): await self._ask(self._client.info())}
+            several, everybody = {str(self.address): await self._ask(self._client.info())}, True
         for place, info in several.items():
             _judge(place, info, is_cluster=self.address.is_cluster)
-        self._checked = True
+        self._checked = everybody
+
+    async def _of_each_node(self) -> tuple[dict[str, dict[str, Any]], bool]:
+        """What each node says of itself, and whether all did. One that is away keeps nobody from the others."""
+        await self._ask(self._client.initialize())
+        nodes = self._client.get_primaries()
+        asked = [self._ask(self._client.info(target_nodes=[node])) for node in nodes]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, Unavailable) or len(failures) == len(nodes):
+                raise failure
+        told = zip(nodes, answers, strict=True)
+        return {node.name: answer for node, answer in told if isinstance(answer, dict)}, not failures
+
+    def place_of(self, key: str) -> str:
+        """Which server has a key, as far as is known before the first call: a node of a cluster, or the only one."""
+        if self.address.is_cluster:
+            with suppress(said.SlotNotCoveredError):
+                return str(self._client.get_node_from_key(key).name)
+        return str(self.address)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
         """Run a script whose keys are all of one tenant. Raises `Said` for an error that is the script's own."""
@@ -183,6 +222,8 @@ class RedisClient:
         """Several commands that do not depend on each other, in one go for each server."""
         if not commands:
             return []
+        if len(commands) == 1:  # a pipeline of a cluster that fails takes all its connections along
+            return [await self.one(*commands[0])]
         pipeline = self._client.pipeline() if self.address.is_cluster else self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Literal, Protocol
 
@@ -70,9 +70,9 @@ class Commit(Protocol):
 
 
 class Acceptor:
-    """The way in. One for a process."""
+    """The way in. One for a process. `durability` is that of the log, once something is in it."""
 
-    def __init__(self, commit: Commit, live: Live, kept: Kept, clock: Clock, *, durability: str) -> None:
+    def __init__(self, commit: Commit, live: Live, kept: Kept, clock: Clock, *, durability: Callable[[], str]) -> None:
         self._commit = commit
         self._live = live
         self._kept = kept
@@ -176,7 +176,7 @@ class Acceptor:
         return Receipt(
             tenant=tenant,
             results=results,
-            durable=SPOOLED if accepted.position is None else self._durability,
+            durable=SPOOLED if accepted.position is None else self._durability(),
             position=accepted.position,
             first_index=accepted.first_index,
             log_time_us=accepted.log_time_us,

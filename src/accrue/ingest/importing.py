@@ -223,8 +223,7 @@ class Importer:
 
     async def _count(self, appended: _Appended, summary: Summary) -> None:
         """Wait until a batch is folded, and add what became of its events. The last of them is our own."""
-        await self._live.applied(self._tenant, appended.position, timeout_s=FOLD_WAIT_S)
-        outcomes = self._live.outcomes(self._tenant, appended.position)
+        outcomes = await self._live.outcomes(self._tenant, appended.position, timeout_s=FOLD_WAIT_S)
         if outcomes is None:
             raise Unavailable("What became of the events is no longer known. Import the file again to go on.")
         end = appended.first_index + appended.events

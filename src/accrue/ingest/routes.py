@@ -68,7 +68,6 @@ class EventsRoute:
         self._outcomes = outcomes
         self._clock = clock
         self._traffic = traffic
-        self._requests = traffic.requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -77,7 +76,7 @@ class EventsRoute:
             status, headers, body = answer_of(error, where=f"POST {PATH}")
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._requests[_ACCEPTED if status == 202 else Request("POST", PATH, status)] += 1
+        self._traffic.answered(_ACCEPTED if status == 202 else Request("POST", PATH, status))
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         began_s = self._clock.monotonic_s()

@@ -6,6 +6,7 @@ Both become events in the log like any other; these handlers only read the reque
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from decimal import Context, Decimal
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from accrue import ids
 from accrue.core.event import MAGNITUDE_MAX, Id, Subject
-from accrue.errors import Rejected
+from accrue.errors import Rejected, Unavailable
 from accrue.ingest.accept import Acceptor, Receipt, ScoreMode
 from accrue.ingest.checked import (
     IDEMPOTENCY_KEY_CHARACTERS_MAX,
@@ -169,8 +170,10 @@ HANDLERS = [submit_score, put_program, get_program]
 async def _results(submissions: Submissions, receipt: Receipt, wait: str) -> list[EventResult]:
     if wait != "applied" or receipt.position is None:
         return receipt.results
-    (outcome,) = await submissions.outcomes(receipt)
-    return [EventOutcome(result.id, result.status, outcome=outcome) for result in receipt.results]
+    with suppress(Unavailable):  # it is durable, so running out of time is no error
+        (outcome,) = await submissions.outcomes(receipt)
+        return [EventOutcome(result.id, result.status, outcome=outcome) for result in receipt.results]
+    return receipt.results
 
 
 def _exact(value: int | Decimal) -> int | Decimal:

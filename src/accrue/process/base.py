@@ -156,8 +156,9 @@ class Live(Protocol):
         `Unavailable` after `timeout_s`."""
         ...
 
-    def outcomes(self, tenant: str, position: Position) -> bytes | None:
-        """What became of the events of a recent record (see outcome.py); None when it is no longer remembered."""
+    async def outcomes(self, tenant: str, position: Position, *, timeout_s: float) -> bytes | None:
+        """Return once reads of the tenant show everything up to `position`, with what became of the events of the
+        record there (see outcome.py); None when that is not remembered. Raises `Unavailable` after `timeout_s`."""
         ...
 
     def statuses(self) -> dict[int, Status]:

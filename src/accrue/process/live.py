@@ -112,7 +112,8 @@ class LiveState:
     async def applied(self, tenant: str, position: Position, *, timeout_s: float) -> Position:
         return await self._worker.applied(position, timeout_s=timeout_s)
 
-    def outcomes(self, tenant: str, position: Position) -> bytes | None:
+    async def outcomes(self, tenant: str, position: Position, *, timeout_s: float) -> bytes | None:
+        await self.applied(tenant, position, timeout_s=timeout_s)
         return self._worker.outcomes(position)
 
     def statuses(self) -> dict[int, Status]:

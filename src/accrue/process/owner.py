@@ -11,12 +11,13 @@ While the book is out of reach nobody can take anything, so whoever works goes o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
 import structlog
 from msgspec import Struct
 
-from accrue.book.owning import Owners
+from accrue.book.owning import Owned, Owners
 from accrue.clock import Clock
 from accrue.errors import AccrueError, Fenced, Unavailable
 from accrue.process.lookout import Free, Lookout
@@ -30,16 +31,23 @@ logger = structlog.get_logger("accrue.process")
 
 
 class Shift(Struct, eq=False):
-    """One time of working on a partition. `leaving` asks whoever works to settle, give the partition up and return."""
+    """One time of working on a partition. `leaving` asks whoever works to settle, give the partition up and return;
+    `works` is set by whoever works once the partition is caught up with."""
 
     partition: int
     seen: tuple[int, int]
     leaving: asyncio.Event
     epoch: int = 0
+    works: bool = False
 
     def claimed(self, epoch: int) -> None:
         """To be called as soon as the partition is claimed: from then on it has a heartbeat."""
         self.epoch = epoch
+
+
+class _Trouble(NamedTuple):
+    reason: str
+    epoch: int
 
 
 Work = Callable[[Shift], Awaitable[None]]
@@ -61,8 +69,12 @@ class Owner:
         self._shifts: dict[Shift, asyncio.Task[None]] = {}
         self._paused: dict[int, float] = {}
         self._leaving = False
-        self.trouble: dict[int, str] = {}
-        """What keeps this process from working on a partition, for people."""
+        self._troubles: dict[int, _Trouble] = {}
+
+    def troubles(self) -> dict[int, str]:
+        """What keeps this process from working on partitions, for people: of those that nobody else has taken since."""
+        working = {shift.partition for shift in self._shifts if shift.works}
+        return {number: trouble.reason for number, trouble in self._troubles.items() if number not in working}
 
     async def run(self) -> None:
         """Until cancelled; then what it works on is cancelled, too."""
@@ -74,6 +86,7 @@ class Owner:
                     logger.warning("the book does not say who owns what; it is asked again", reason=error.detail)
                     self._lookout.look_away()
                 else:
+                    self._forget(rows)
                     for free in self._lookout.look(rows, now_s=self._clock.monotonic_s()):
                         self._consider(free)
                     await asyncio.gather(*(self._beat(shift) for shift in list(self._shifts)))
@@ -92,6 +105,14 @@ class Owner:
         if self._shifts:
             await asyncio.wait(list(self._shifts.values()))
 
+    def _forget(self, rows: Iterable[Owned]) -> None:
+        """What is another's now is no trouble of ours."""
+        mine = {shift.partition for shift in self._shifts}
+        for row in rows:
+            trouble = self._troubles.get(row.partition)
+            if trouble is not None and row.partition not in mine and row.epoch > trouble.epoch:
+                del self._troubles[row.partition]
+
     def _consider(self, free: Free) -> None:
         mine = {shift.partition for shift in self._shifts}
         if self._leaving or free.partition in mine or self._paused.get(free.partition, 0) > self._clock.monotonic_s():
@@ -105,7 +126,7 @@ class Owner:
         """Work until it ends; nothing that one partition ends with ends the others."""
         try:
             await self._work(shift)
-            self.trouble.pop(shift.partition, None)
+            self._troubles.pop(shift.partition, None)
         except Fenced as error:
             logger.info("a partition is another worker's now", partition=shift.partition, reason=error.detail)
         except Unavailable as error:  # of a server, for everybody
@@ -120,7 +141,7 @@ class Owner:
 
     def _pause(self, shift: Shift, reason: str, pause_s: float) -> None:
         logger.error("a partition cannot be worked on; it is tried again", partition=shift.partition, reason=reason)
-        self.trouble[shift.partition] = reason
+        self._troubles[shift.partition] = _Trouble(reason, max(shift.epoch, shift.seen[0]))
         self._paused[shift.partition] = self._clock.monotonic_s() + pause_s
 
     async def _beat(self, shift: Shift) -> None:

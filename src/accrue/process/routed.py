@@ -11,8 +11,9 @@ from accrue.core.placement import partition_of
 from accrue.core.program import Program
 from accrue.core.rule import Board
 from accrue.core.table import TableKey
-from accrue.errors import NotFound
+from accrue.errors import NotFound, Unavailable
 from accrue.log.base import Position
+from accrue.process.afar import AfarLive
 from accrue.process.base import FinalStandings, Kept, Live, Status
 
 
@@ -26,12 +27,18 @@ class Here(Struct, frozen=True):
 class RoutedLive:
     """`here` is looked at anew each time: partitions come and go."""
 
-    def __init__(self, here: Mapping[int, Here], afar: Live, *, partitions: int) -> None:
+    def __init__(self, here: Mapping[int, Here], afar: AfarLive, *, partitions: int) -> None:
         self._here, self._afar, self._partitions = here, afar, partitions
 
     def is_here(self, tenant: str) -> bool:
         """Whether the tenant's worker is in this process."""
         return partition_of(tenant, self._partitions) in self._here
+
+    async def find(self, tenant: str) -> None:
+        """Look for a tenant that is not known, before somebody is told that there is none: its first program may have
+        come through another process a moment ago. Raises `Unavailable` when the book does not say."""
+        if not self.is_here(tenant):
+            await self._afar.find(tenant)
 
     def tenants(self) -> list[str]:
         found = set(self._afar.tenants())
@@ -72,8 +79,15 @@ class RoutedLive:
     async def applied(self, tenant: str, position: Position, *, timeout_s: float) -> Position:
         return await self._of(tenant).applied(tenant, position, timeout_s=timeout_s)
 
-    def outcomes(self, tenant: str, position: Position) -> bytes | None:
-        return self._of(tenant).outcomes(tenant, position)
+    async def outcomes(self, tenant: str, position: Position, *, timeout_s: float) -> bytes | None:
+        return await self._of(tenant).outcomes(tenant, position, timeout_s=timeout_s)
+
+    async def outcomes_here(self, partition: int, position: Position, *, timeout_s: float) -> bytes | None:
+        """As `outcomes`, for another process. Raises `Unavailable` also when the partition is not worked on here."""
+        here = self._here.get(partition)
+        if here is None:
+            raise Unavailable(f"Partition {partition} is not worked on here, or not yet.")
+        return await here.live.outcomes("", position, timeout_s=timeout_s)
 
     def statuses(self) -> dict[int, Status]:
         return {partition: status for here in self._here.values() for partition, status in here.live.statuses().items()}

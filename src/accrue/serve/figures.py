@@ -53,7 +53,8 @@ class SpoolFigures(Protocol):
 
 
 class Sources(Struct, frozen=True, kw_only=True):
-    """Where the figures come from. `spool` is None in a process without one."""
+    """Where the figures come from. `spool` is None in a process without one; `troubles` are of partitions that cannot
+    be worked on here."""
 
     live: Live
     kept: Kept
@@ -61,6 +62,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     traffic: Traffic
     queue_events: Callable[[], int]
     spool: Callable[[], SpoolFigures] | None = None
+    troubles: Callable[[], Mapping[int, str]] = dict
 
 
 def registry(sources: Sources) -> CollectorRegistry:
@@ -86,6 +88,7 @@ class _Figures(Collector):
         yield from _by_partition(_COUNTERS, CounterMetricFamily, statuses)
         yield from _by_partition(_SEEN, GaugeMetricFamily, sources.observed.partitions())
         yield from _log_and_seats(sources.observed)
+        yield _troubles(sources.troubles())
         yield from _boards(sources.observed)
         yield self._failed()
         yield GaugeMetricFamily(
@@ -174,6 +177,17 @@ def _log_and_seats(observed: Observed) -> Iterator[Metric]:
         epoch.add_metric(name, seat.epoch)
         beats.add_metric(name, seat.heartbeat)
     yield from (taken, epoch, beats)
+
+
+def _troubles(found: Mapping[int, str]) -> Metric:
+    troubled = GaugeMetricFamily(
+        "accrue_partition_troubled",
+        "1 while this process cannot work on it and tries again; /readyz says why.",
+        labels=("partition",),
+    )
+    for partition in sorted(found):
+        troubled.add_metric((str(partition),), 1)
+    return troubled
 
 
 def _boards(observed: Observed) -> Iterator[Metric]:

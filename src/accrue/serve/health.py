@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from litestar import Response, get
 from litestar.di import NamedDependency
@@ -16,10 +16,12 @@ METRICS_TYPE = "text/plain; version=0.0.4"  # the framework adds the charset
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """What the three answers are made of. `stopped` says whether the worker is gone."""
+    """What the three answers are made of. `stopped` says whether the worker is gone, `troubles` why partitions that
+    this process tried to work on are not worked on."""
 
     live: Live
     stopped: Callable[[], bool]
+    troubles: Callable[[], Mapping[int, str]]
     queue_events: Callable[[], int]
     registry: CollectorRegistry
 
@@ -43,11 +45,20 @@ class ReadyPartition(Struct, frozen=True):
     repeat_window_s: float
 
 
+class TroubledPartition(Struct, frozen=True):
+    """A partition that this process cannot work on, and tries again. Others may have more luck."""
+
+    partition: int
+    reason: str
+
+
 class Ready(Struct, frozen=True):
-    """It may get traffic. `partitions` are those whose worker runs in this process: one when it is alone."""
+    """It may get traffic. `partitions` are those whose worker runs in this process: one when it is alone. `troubled`
+    are those that it tried to work on, among several processes, and could not; its other answers do not suffer."""
 
     status: str
     partitions: list[ReadyPartition]
+    troubled: list[TroubledPartition]
 
 
 @get("/healthz", operation_id="healthz", summary="Is it alive", tags=["operation"], sync_to_thread=False)
@@ -68,7 +79,8 @@ def readyz(health: NamedDependency[Health]) -> Ready:
             raise Unavailable(f"Not ready: {status.failing}", retry_after_s=5)
         window_s = (status.repeat_window_us or 0) / 1_000_000
         partitions.append(ReadyPartition(partition, status.position, status.published, status.settled, window_s))
-    return Ready("ready", partitions)
+    troubled = [TroubledPartition(*trouble) for trouble in sorted(health.troubles().items())]
+    return Ready("ready", partitions, troubled)
 
 
 @get(

@@ -26,6 +26,7 @@ State = Literal["closed", "open", "half-open"]
 
 FAILURES_MAX = 1
 RETRY_S = 1.0
+CIRCUITS_MAX = 1_000
 
 
 class CircuitBreaker:
@@ -103,3 +104,20 @@ class CircuitBreaker:
     def _become(self, state: State) -> None:
         self._state = state
         self._changes += 1
+
+
+class Circuits:
+    """One breaker for each of many things, by name. Processes come and go, each with an address of its own: of more
+    than `CIRCUITS_MAX` the oldest is forgotten."""
+
+    def __init__(self, clock: Clock, *, retry_s: float = RETRY_S) -> None:
+        self._clock, self._retry_s = clock, retry_s
+        self._all: dict[str, CircuitBreaker] = {}
+
+    def of(self, what: str) -> CircuitBreaker:
+        """The one that stands before this."""
+        if what not in self._all:
+            if len(self._all) >= CIRCUITS_MAX:
+                del self._all[next(iter(self._all))]
+            self._all[what] = CircuitBreaker(what, self._clock, retry_s=self._retry_s)
+        return self._all[what]

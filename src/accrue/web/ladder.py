@@ -12,7 +12,7 @@ rung.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import Protocol
 from urllib.parse import parse_qs
@@ -24,11 +24,10 @@ from accrue.config import DEFAULT_TENANT
 from accrue.errors import AccrueError, Elsewhere, Unavailable
 from accrue.web.address import sent_path
 from accrue.web.body import App, Message, Receive, Scope, Send, read_body, replaying
-from accrue.web.circuit import CircuitBreaker
+from accrue.web.circuit import Circuits
 from accrue.web.problems import ELSEWHERE, answer_of
 from accrue.web.traffic import Traffic
 
-CIRCUITS_MAX = 1_000
 WORKER_RETRY_S = 2.0
 
 Rung = App
@@ -44,12 +43,14 @@ class Forwards(Protocol):
 
 
 class Neighbours(Struct, frozen=True, kw_only=True):
-    """What is known of the other processes. `address_of` is that of the tenant's worker, empty when nobody knows."""
+    """What is known of the other processes. `address_of` is that of the tenant's worker, empty when nobody knows.
+    `find` looks for a tenant that may have come through another process; `Unavailable` when nobody can say."""
 
     is_here: Callable[[str], bool]
     address_of: Callable[[str], str]
     forwarder: Forwards
     clock: Clock
+    find: Callable[[str], Awaitable[None]]
 
 
 class Ladder:
@@ -61,31 +62,57 @@ class Ladder:
     ) -> None:
         self._own, self._book, self._neighbours, self._shares_boards = own, stale, neighbours, shares_boards
         self._traffic = Traffic() if traffic is None else traffic
-        self._circuits: dict[str, CircuitBreaker] = {}
+        self._circuits = Circuits(neighbours.clock, retry_s=WORKER_RETRY_S)  # nobody waits for who does not answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = _asked(scope) if scope["type"] == "http" else None
-        if asked is None:
+        path = sent_path(scope) if scope["type"] == "http" else ""
+        if not path.startswith("/v1/"):
             await self._own(scope, receive, send)
-            return None
-        rungs = self._rungs(asked)
+            return
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         try:
-            body: bytes | None = None
-            if len(rungs) > 1 and scope["method"] == "POST":  # each rung reads it
-                body = await read_body(receive, dict(scope["headers"]))
-            while True:
-                rung = rungs.pop(0)
-                try:
-                    return await rung(scope, receive if body is None else replaying(body, receive), send)
-                except Unavailable as error:
-                    if not rungs:
-                        raise
-                    if rung == self._attempt and not isinstance(error, Elsewhere):
-                        rungs = rungs[-1:]  # the worker reads the same boards
+            tenant = _tenant_in(scope)
+            await self._find(tenant, scope["method"])
+            asked = _asked(tenant, path, scope)
+            if asked is None:
+                await self._own(scope, receive, sending)
+            else:
+                await self._climb(self._rungs(asked), scope, receive, sending)
         except AccrueError as error:
+            if begun:  # half an answer: the server breaks it off, so that nobody takes it for a whole one
+                raise
             status, headers, body = answer_of(error)
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
+
+    async def _find(self, tenant: str, method: str) -> None:
+        try:
+            await self._neighbours.find(tenant)
+        except Unavailable:
+            if method != "PUT":  # that is a program, which may be the tenant's first
+                raise
+
+    async def _climb(self, rungs: list[Rung], scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises what the last rung raises."""
+        body: bytes | None = None
+        if len(rungs) > 1 and scope["method"] == "POST":  # each rung reads it
+            body = await read_body(receive, dict(scope["headers"]))
+        while True:
+            rung = rungs.pop(0)
+            try:
+                await rung(scope, receive if body is None else replaying(body, receive), send)
+                return
+            except Unavailable as error:
+                if not rungs:
+                    raise
+                if rung == self._attempt and not isinstance(error, Elsewhere):
+                    rungs = rungs[-1:]  # the worker reads the same boards
 
     def _rungs(self, asked: _Asked) -> list[Rung]:
         is_here, is_shared = self._neighbours.is_here(asked.tenant), asked.is_board and self._shares_boards
@@ -95,7 +122,7 @@ class Ladder:
             if not address:
                 raise Unavailable("No worker has this tenant just now.", retry_after_s=2)
             # How long a worker takes to come to a position says nothing of those who want what it has.
-            with nullcontext() if asked.waits else self._circuit(address).asking():
+            with nullcontext() if asked.waits else self._circuits.of(address).asking():
                 await self._neighbours.forwarder.forward(address, scope, receive, send)
             self._traffic.forwarded += 1
 
@@ -111,14 +138,6 @@ class Ladder:
         """The book's answer."""
         self._traffic.stale += 1
         await self._book(scope, receive, send)
-
-    def _circuit(self, address: str) -> CircuitBreaker:
-        """That of a worker: while it does not answer nobody waits for it."""
-        if address not in self._circuits:
-            if len(self._circuits) >= CIRCUITS_MAX:  # workers come and go, each with an address of its own
-                del self._circuits[next(iter(self._circuits))]
-            self._circuits[address] = CircuitBreaker(address, self._neighbours.clock, retry_s=WORKER_RETRY_S)
-        return self._circuits[address]
 
     async def _attempt(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Our own answer, unless it is a 503."""
@@ -144,15 +163,21 @@ class _Asked(Struct, frozen=True):
     waits: bool
 
 
-def _asked(scope: Scope) -> _Asked | None:
-    """What a request asks of a tenant; None for what is this process's own business."""
-    path, method = sent_path(scope), scope["method"]
-    is_read = method in ("GET", "HEAD") or (method == "POST" and path.endswith("/ranks"))
-    if not path.startswith("/v1/") or path in ("/v1/events", "/v1/admin/program") or path.endswith("/scores"):
-        return None
-    query = parse_qs(scope["query_string"].decode("latin-1")) if scope["query_string"] else {}
+def _tenant_in(scope: Scope) -> str:
     header = dict(scope["headers"]).get(b"accrue-tenant", b"")
-    tenant = query.get("tenant", [header.decode("utf-8", "replace")])[0] or DEFAULT_TENANT
+    return _query_of(scope).get("tenant", [header.decode("utf-8", "replace")])[0] or DEFAULT_TENANT
+
+
+def _query_of(scope: Scope) -> dict[str, list[str]]:
+    return parse_qs(scope["query_string"].decode("latin-1")) if scope["query_string"] else {}
+
+
+def _asked(tenant: str, path: str, scope: Scope) -> _Asked | None:
+    """What a request asks of a tenant; None for what is this process's own business."""
+    method = scope["method"]
+    is_read = method in ("GET", "HEAD") or (method == "POST" and path.endswith("/ranks"))
+    if path in ("/v1/events", "/v1/admin/program") or path.endswith("/scores"):
+        return None
     is_admin = path.startswith("/v1/admin/")
-    waits = "after" in query
+    waits = "after" in _query_of(scope)
     return _Asked(tenant, path.startswith("/v1/boards/"), is_read and not is_admin and not waits, waits)

@@ -14,6 +14,12 @@ ACK_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025,
 """Upper ends. Finest around the promise: the 99th percentile under 5 ms."""
 
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "OPTIONS"})
+"""Those that have lines of their own; any other is `other`."""
+
+NO_ROUTE = "none"
+
+
 class Request(NamedTuple):
     """`route` is the template (`/v1/users/{id}`), never the address, so that there are few of them."""
 
@@ -34,15 +40,25 @@ class CacheFigures(Protocol):
 
 class Traffic:
     """Counts since the start. `stale` reads were answered from the book alone, `forwarded` requests by another process;
-    `cache` is None where there is none."""
+    `cache` is None where there is none.
 
-    def __init__(self) -> None:
+    Whoever answers counts the request, unless an answer may not reach the client (`counted_outside`): then it is
+    counted where it leaves the process (counted.py).
+    """
+
+    def __init__(self, *, counted_outside: bool = False) -> None:
+        self._counted_outside = counted_outside
         self.requests: Counter[Request] = Counter()
         self.acks = [0] * (len(ACK_BUCKETS_S) + 1)
         self.acks_s = 0.0
         self.stale = 0
         self.forwarded = 0
         self.cache: CacheFigures | None = None
+
+    def answered(self, request: Request) -> None:
+        """Somebody here made an answer to this."""
+        if not self._counted_outside:
+            self.requests[request] += 1
 
     def acked(self, seconds: float) -> None:
         """The events of one request became durable, this long after its headers reached us."""

@@ -14,9 +14,9 @@ from accrue.web.body import App
 
 
 @asynccontextmanager
-async def served(app: App) -> AsyncIterator[str]:
+async def served(app: App, *, port: int = 0) -> AsyncIterator[str]:
     """Serve an application while the block runs, as server.py does; gives the URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         app,
         http="httptools",

@@ -24,6 +24,9 @@ from accrue.server import create_app, create_node_app, observer_of
 from accrue.web.body import Receive, Scope, Send
 from pipeline.nodes import servers, tenants
 
+OLD_BOARD = "/v1/boards/writers?period=2020-01-01"
+"""Nobody is on it, so it is asked of the worker, and then of the book."""
+
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -128,13 +131,18 @@ async def test_a_gateway_counts_what_it_did_not_answer_itself(tmp_path: Path) ->
         async with deployment.node(works=False) as gateway:
             app = create_node_app(Accrue(gateway, "ann"), gateway, Worker(), observer_of(gateway))
             async with asking(app) as client:
-                for path in ("/v1/users/bob", "/v1/users/bob", "/v1/users/cat"):
+                for path in ("/v1/users/bob", "/v1/users/bob", "/v1/users/cat", OLD_BOARD):
                     assert (await client.get(path, headers={"accrue-tenant": "ann"})).status_code == 200
                 found = await figures_of(client)
     assert found["accrue_forwarded_requests_total", ()] == 1
-    assert found["accrue_stale_reads_total", ()] == 1
+    assert found["accrue_stale_reads_total", ()] == 2
+    assert {
+        tuple(value for _, value in labels): count
+        for (name, labels), count in found.items()
+        if name == "accrue_http_requests_total"
+    } == {("GET", "/v1/users/{id}", "200"): 3, ("GET", "/v1/boards/{board}", "200"): 1}
     kept = {source: found["accrue_cached_reads_total", (("from", source),)] for source in ("kept", "shared", "asked")}
-    assert kept == {"kept": 1, "shared": 0, "asked": 2}
+    assert kept == {"kept": 1, "shared": 0, "asked": 3}
     assert sum(found["accrue_partition_taken", (("partition", name),)] for name in "01") == 2
     assert not list(lines(found, "accrue_position", "partition"))  # the worker's to tell
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from accrue.clock import ManualClock
+from accrue.connect.http import BrokenOff
 from accrue.errors import Unavailable
 from accrue.web.body import App, Receive, Scope, Send
 from accrue.web.ladder import Ladder, Neighbours
@@ -42,6 +44,10 @@ class Elsewhere:
         await self.app(scope, receive, send)
 
 
+async def known(tenant: str) -> None:
+    """There is every tenant."""
+
+
 def ladder(
     *,
     own: App | None = None,
@@ -50,12 +56,14 @@ def ladder(
     shares_boards: bool = True,
     elsewhere: Any = None,
     address: str = "http://worker",
+    find: Callable[[str], Awaitable[None]] = known,
 ) -> httpx.AsyncClient:
     neighbours = Neighbours(
         is_here=lambda tenant: here,
         address_of=lambda tenant: address and f"{address}/{tenant}",
         forwarder=elsewhere or Elsewhere(),
         clock=ManualClock(),
+        find=find,
     )
     app: Any = Ladder(own or Says("own"), stale or Says("book"), neighbours, shares_boards=shares_boards)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://accrue")
@@ -141,3 +149,35 @@ async def test_any_other_answer_is_the_answer() -> None:
     for status in (404, 410, 422):
         async with ladder(own=Says("own", status=status)) as client:
             assert (await client.get(BOARD)).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/v1/events?tenant=red", f"{BOARD}?tenant=red", f"{USER}?tenant=red"])
+async def test_a_tenant_is_looked_for_before_anything_is_said_of_it(path: str) -> None:
+    looked: list[str] = []
+    method = "POST" if "events" in path else "GET"
+
+    async def find(tenant: str) -> None:
+        looked.append(tenant)
+        if len(looked) > 1:
+            raise Unavailable("the book does not say")
+
+    own = Says("own")
+    async with ladder(own=own, find=find, here=True) as client:
+        assert (await client.request(method, path, content=b"{}")).status_code == 200
+        refused = await client.request(method, path, content=b"{}")
+        assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+        assert (await client.put("/v1/admin/program?tenant=red", content=b"new")).text == "own"
+        assert (await client.get("/metrics")).text == "own"
+    assert looked == ["red"] * 3
+    assert len(own.bodies) == 3
+
+
+async def test_half_an_answer_is_broken_off_and_not_followed_by_another() -> None:
+    class BreaksOff:
+        async def forward(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+            raise BrokenOff("The answer broke off.")
+
+    with pytest.raises(BrokenOff):
+        await ladder(elsewhere=BreaksOff()).get(USER)

@@ -67,15 +67,22 @@ async def test_an_idempotency_key_makes_ids_so_that_the_same_request_counts_once
     assert (await client.get("/v1/tallies/points/ada")).json()["value"] == 5
 
 
-async def test_an_event_that_cannot_be_applied_in_time_is_still_accepted(
-    accrue: Accrue, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/v1/events", comment("c1")),
+        ("/v1/boards/writers/scores", {"subject": "ada", "value": 7, "mode": "add", "id": "c1"}),
+    ],
+)
+async def test_what_cannot_be_applied_in_time_is_still_accepted(
+    accrue: Accrue, monkeypatch: pytest.MonkeyPatch, path: str, sent: object
 ) -> None:
     async def never(receipt: object) -> list[str]:
         raise Unavailable("Not applied yet.")
 
     monkeypatch.setattr(accrue, "outcomes", never)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(accrue)), base_url="http://accrue") as late:
-        answer = await late.post("/v1/events?wait=applied", json=comment("c1"))
+        answer = await late.post(f"{path}?wait=applied", json=sent)
 
     assert answer.status_code == 202
     assert answer.json()["results"] == [{"id": "c1", "status": "accepted"}]

@@ -34,7 +34,7 @@ async def cut_off(accrue: Accrue, tmp_path: Path) -> AsyncIterator[Accrue]:
     commit = GroupCommit(way, clock, partition=0, last_log_time_us=0, limits=CommitLimits())
     running = asyncio.ensure_future(commit.run())
     parts = accrue.parts
-    acceptor = Acceptor(commit, parts.live, parts.kept, clock, durability="confirmed")
+    acceptor = Acceptor(commit, parts.live, parts.kept, clock, durability=lambda: "confirmed")
     yield Accrue(msgspec.structs.replace(parts, acceptor=acceptor), DEFAULT_TENANT)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -89,7 +89,7 @@ async def _engine(kind: str, data_dir: Path, settle_interval_s: float) -> AsyncI
 def _without_log(accrue: Accrue) -> Accrue:
     parts = accrue.parts
     commit = AnsweringAtOnce(parts.log, parts.clock, partition=PARTITION, last_log_time_us=0, limits=CommitLimits())
-    acceptor = Acceptor(commit, parts.live, parts.kept, parts.clock, durability="nowhere")
+    acceptor = Acceptor(commit, parts.live, parts.kept, parts.clock, durability=lambda: "nowhere")
     return Accrue(msgspec.structs.replace(parts, acceptor=acceptor), DEFAULT_TENANT)
 
 

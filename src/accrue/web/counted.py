@@ -1,0 +1,52 @@
+"""Counts requests where their answers leave a process that asks others: each once, with the status that the client got.
+
+What stands behind may be asked several times for one request, or not at all (ladder.py, cached.py). A request that
+another process handed on is counted there, where the client asked.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from accrue.web.address import sent_path
+from accrue.web.body import App, Message, Receive, Scope, Send
+from accrue.web.parameters import FORWARDED
+from accrue.web.traffic import METHODS, NO_ROUTE, Request, Traffic
+
+
+class Counted:
+    """Answers as `app` does. `templates` are the addresses there are, as `/v1/users/{id:str}`."""
+
+    def __init__(self, app: App, traffic: Traffic, templates: Iterable[str]) -> None:
+        self._app, self._requests = app, traffic.requests
+        self._routes: defaultdict[int, list[tuple[list[str | None], str]]] = defaultdict(list)  # by the number of parts
+        for template in templates:
+            route = template.replace(":str}", "}")
+            parts = [None if part.startswith("{") else part for part in route.split("/")]
+            self._routes[len(parts)].append((parts, route))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or any(name == FORWARDED for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            method = scope["method"]
+            self._requests[Request(method if method in METHODS else "other", self._route(scope), status)] += 1
+
+    def _route(self, scope: Scope) -> str:
+        sent = sent_path(scope).split("/")
+        for parts, route in self._routes.get(len(sent), ()):
+            if all(part in (None, word) for part, word in zip(parts, sent, strict=True)):
+                return route
+        return NO_ROUTE
