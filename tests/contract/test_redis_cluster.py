@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from accrue.connect.redis import RedisClient, address_of
+from accrue.connect.redis import RedisClient, Script, address_of
 from accrue.errors import Misconfigured, Unavailable
 from servers.cluster import RedisCluster
 
@@ -73,4 +75,44 @@ async def test_who_comes_while_a_node_is_away_uses_the_others_and_judges_that_on
         with pytest.raises(Unavailable):
             await client.one("GET", key)
     finally:
+        await client.close()
+
+
+async def test_what_is_under_way_when_all_nodes_are_killed_ends_with_an_error_of_ours(
+    own_server: Callable[..., Any],
+) -> None:
+    cluster: RedisCluster = own_server(RedisCluster, aof=True, settings=PARTLY)
+    client = RedisClient(address_of(cluster.url))
+    ended, script, large = Counter[str](), Script("return 1"), "v" * 20_000
+
+    async def use(key: str) -> None:
+        while True:
+            try:
+                await client.run(script, [key], [large])
+            except Unavailable:
+                ended["unavailable"] += 1
+            else:
+                ended["done"] += 1
+            await asyncio.sleep(0.002)
+
+    async def count(word: str) -> None:
+        """Until so has ended more."""
+        seen = ended[word]
+        while ended[word] < seen + 50:
+            await asyncio.wait(users, timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
+            if broken := [user for user in users if user.done()]:
+                await broken[0]
+
+    try:
+        users = [asyncio.create_task(use(key)) for key in KEYS]
+        async with asyncio.timeout(60):
+            await count("done")
+            await asyncio.to_thread(cluster.kill)
+            await count("unavailable")
+            await asyncio.to_thread(cluster.start)
+            await count("done")
+    finally:
+        for user in users:
+            user.cancel()
+        await asyncio.wait(users)
         await client.close()

@@ -12,13 +12,12 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import ExitStack
 from pathlib import Path
 
 from faults.cases import cases, long_cases
-from faults.deployment import LOGS, deployed, served
-from faults.judge import Judge
-from faults.matrix import LARGE, SMALL, Row, run_case
+from faults.engines import BOARDS, LOGS, Engines, served
+from faults.matrix import LARGE, SMALL, Row
+from faults.stage import Stage
 
 
 def main() -> int:
@@ -28,27 +27,29 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1_000, help="no more than so many")
     parser.add_argument("--case", action="append", help="only those whose name begins so")
     parser.add_argument("--log", choices=LOGS, default="RabbitMQ", help="where the log stands")
+    parser.add_argument("--boards", choices=BOARDS, default="Redis", help="where the boards stand")
+    parser.add_argument("--closes", action="store_true", help="an hour and a day end in the middle of every fault")
     parser.add_argument("--small", action="store_true", help="with the load of `make test`")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write every row to this file")
     asked = parser.parse_args()
-    known = {**cases(asked.log), **long_cases(asked.log)}
+    engines = Engines(log=asked.log, boards=asked.boards)
+    known = {**cases(engines), **long_cases(engines)}
     names = [name for name in known if not asked.case or name.startswith(tuple(asked.case))]
     rows: list[Row] = []
     folder = Path(tempfile.mkdtemp(prefix="accrue-faults-"))
     until_s = time.monotonic() + asked.minutes * 60
-    with served(asked.log) as servers:
+    with served(engines) as servers:
         for round_number in range(asked.rounds):
             if round_number and time.monotonic() > until_s:
                 break
-            with ExitStack() as stack:
-                judge = Judge(stack.enter_context(deployed(servers, folder / str(round_number))))
-                for day, name in enumerate(names):
-                    seed = asked.seed + round_number * len(known) + day
+            place = folder / str(round_number)
+            with Stage(servers, place, closes=asked.closes) as stage:
+                for number, name in enumerate(names, start=asked.seed + round_number * len(known)):
                     try:
-                        row = run_case(name, known[name], judge, SMALL if asked.small else LARGE, seed=seed, day=day)
+                        row = stage.play(name, SMALL if asked.small else LARGE, seed=number)
                     except AssertionError as error:
-                        print(f"FAILED {error}\nWhat the processes said is in {folder / str(round_number)}")
+                        print(f"FAILED {error}\nWhat the processes said is in {place}")
                         return 1
                     rows.append(row)
                     print(line(row), flush=True)
@@ -62,6 +63,7 @@ def main() -> int:
 def line(row: Row) -> str:
     """A case in one line."""
     taken = f", taken over in {row.taken_over_s:.1f} s" if row.taken_over_s is not None else ""
+    taken += f", {row.closed} periods closed" if row.closed else ""
     return (
         f"{row.case}: {row.sent:,} events sent, {row.acked:,} acked, {row.counted:,} counted, {row.repeats:,} repeats, "
         f"{row.conflicts:,} conflicts; requests: {row.spooled_requests:,} spooled, {row.unanswered_requests:,} "
@@ -74,12 +76,14 @@ def table(rows: list[Row]) -> str:
     by_case: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_case[row.case].append(row)
-    lines = [
-        "| fault | rounds | sent | acked | counted | repeats | conflicts | spooled | taken over in | recovered in |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    counted = {name: name for name in ("sent", "acked", "counted", "repeats", "conflicts")}
+    counted["spooled"] = "spooled_requests"
+    if any(row.closed for row in rows):
+        counted["periods closed"] = "closed"
+    heads = ["fault", "rounds", *counted, "taken over in", "recovered in"]
+    lines = [f"| {' | '.join(heads)} |", "|---" + "|--:" * (len(heads) - 1) + "|"]
     for case, some in by_case.items():
-        sums = [f"{sum(getattr(row, name) for row in some):,}" for name in Row._fields[1:7]]
+        sums = [f"{sum(getattr(row, name) for row in some):,}" for name in counted.values()]
         taken_s = [row.taken_over_s for row in some if row.taken_over_s is not None]
         cells = [case, str(len(some)), *sums, _span(taken_s), _span([row.recovered_s for row in some])]
         lines.append(f"| {' | '.join(cells)} |")

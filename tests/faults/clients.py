@@ -38,6 +38,8 @@ class Ledger:
     unanswered: int = 0
     busy: int = 0
     spooled: int = 0
+    finals: dict[tuple[str, str], list[Any]] = field(default_factory=dict)
+    """Tenant and path -> the first rows that were shown as final."""
     wrong: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     """What ought to have been so while something was away, and was not in time: a busy machine can do that."""

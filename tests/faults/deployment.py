@@ -1,4 +1,4 @@
-"""A deployment as an operator has it: PostgreSQL, Redis and a log, two gateways and two workers, each a process."""
+"""A deployment as an operator has it: servers, two gateways and two workers, each a process."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from faults import workload
-from servers.fixtures import running
-from servers.kafka import KafkaServer
+from faults.engines import Servers
+from faults.shifted import ShiftedClock
 from servers.ports import free_port
-from servers.postgres import PostgresServer
 from servers.process import Process
-from servers.rabbitmq import RabbitmqServer
-from servers.redis import RedisServer
-from servers.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S_MAX = 60.0
 LOOK_S = 0.05
 GATEWAYS, WORKERS = 2, 2
+GRACE_S = 60
+"""After the end of a period, before it closes."""
+EVENING_S = 120
+"""Before midnight, when an evening begins: longer than clients are at work before a fault."""
 
 SETTINGS = """
 [programs]
@@ -35,62 +36,26 @@ SETTINGS = """
 
 [process]
 settle_interval_s = 1
-close_grace_min = 1e9
+close_grace_min = {grace_min:g}
+repeat_window_h = {window_h:g}
 """
-"""It settles often, so that a fault meets settlements; and no period closes, because events of long ago are sent."""
-
-
-LOGS: dict[str, type[RabbitmqServer] | type[KafkaServer] | None] = {
-    "RabbitMQ": RabbitmqServer,
-    "Kafka": KafkaServer,
-    "PostgreSQL": None,
-}
-"""What the log may stand in. In PostgreSQL it shares the server with the book."""
-
-
-@dataclass(frozen=True)
-class Servers:
-    """Any number of deployments may use them, one after the other. `log` is None when it stands in PostgreSQL."""
-
-    postgres: PostgresServer
-    redis: RedisServer
-    log: RabbitmqServer | KafkaServer | None
-
-    @property
-    def all(self) -> dict[str, Server]:
-        """By name, the log's last."""
-        logs = {name: self.log for name, kind in LOGS.items() if kind is not None and isinstance(self.log, kind)}
-        return {"PostgreSQL": self.postgres, "Redis": self.redis, **logs}
-
-    def log_url(self, name: str) -> str:
-        """A log of that name."""
-        if self.log is None:
-            return self.postgres.url_of(self.postgres.new_database())
-        return self.log.url_of(name)
-
-
-@contextmanager
-def served(log: str = "RabbitMQ") -> Iterator[Servers]:
-    """Servers that run while the block does. What is not installed skips the test, or fails it on CI."""
-    kind = LOGS[log]
-    with ExitStack() as stack:
-        yield Servers(
-            postgres=stack.enter_context(running(PostgresServer)),
-            redis=stack.enter_context(running(RedisServer, aof=True)),
-            log=stack.enter_context(running(kind)) if kind is not None else None,
-        )
+"""It settles often, so that a fault meets settlements."""
+OPEN = {"grace_min": 1e9, "window_h": 24}
+CLOSING = {"grace_min": GRACE_S / 60, "window_h": 960}
+"""Ids are remembered for longer than the day between two evenings: log time follows a clock that was set by an hour a
+record, so for a while that of one gateway is a day behind the other's."""
 
 
 class Node:
-    """A gateway or a worker, at a port of its own. `ahead_s` is how far its clock is ahead."""
+    """A gateway or a worker, at a port of its own. With `shifts` it goes by its `clock` from its next start on."""
 
-    def __init__(self, role: str, number: int, folder: Path, options: list[str]) -> None:
+    def __init__(self, role: str, number: int, folder: Path, options: list[str], *, shifts: bool) -> None:
         self.role, self.name, self.port = role, f"{role} {number}", free_port()
         self._folder, self._options = folder / f"{role}-{number}", options
         self._folder.mkdir()
         self.log = self._folder / "log"
         self._process: Process | None = None
-        self.ahead_s = 0
+        self.shifts, self.clock = shifts, ShiftedClock(self._folder / "clock")
 
     @property
     def running(self) -> bool:
@@ -98,7 +63,7 @@ class Node:
 
     def start(self) -> None:
         """Start it; `wait` until it is there."""
-        module = ["accrue.cli.main"] if not self.ahead_s else ["faults.shifted", str(self.ahead_s)]
+        module = ["faults.shifted", str(self.clock.path)] if self.shifts else ["accrue.cli.main"]
         place = ["--port", str(self.port), "--data-dir", str(self._folder)]
         self._process = Process(
             [sys.executable, "-m", *module, self.role, *self._options, *place],
@@ -166,25 +131,30 @@ class Node:
 
 
 class Deployment:
-    """Processes on the servers, with a database, streams and keys of their own."""
+    """Processes on the servers, with a database, streams and keys of their own.
 
-    def __init__(self, servers: Servers, folder: Path) -> None:
+    With `closes` its periods close, by a clock that all its processes go by: see `evening` and `midnight`. Else none
+    does, because events of long ago are sent.
+    """
+
+    def __init__(self, servers: Servers, folder: Path, *, closes: bool = False) -> None:
         self.servers, self.folder, self.name = servers, folder, f"t{uuid4().hex[:12]}"
+        self.closes, self._midnight_us = closes, 0
         self.database = servers.postgres.new_database()
         self.urls = {
             "log": servers.log_url(self.name),
             "book": servers.postgres.url_of(self.database),
-            "boards": f"{servers.redis.url}?name={self.name}",
+            "boards": f"{servers.boards.url}?name={self.name}",
         }
         program, settings = folder / "program.toml", folder / "accrue.toml"
         program.write_text(workload.PROGRAM)
         programs = "\n".join(f'{tenant} = "{program.name}"' for tenant in workload.TENANTS)
         options = [word for name, url in self.urls.items() for word in (f"--{name}", url)]
         options += ["--config", str(settings), "--partitions", str(workload.PARTITIONS)]
-        settings.write_text(SETTINGS.format(programs=programs))
-        self.gateways = [Node("gateway", number, folder, options) for number in range(GATEWAYS)]
-        self.workers = [Node("worker", number, folder, options) for number in range(WORKERS)]
+        settings.write_text(SETTINGS.format(programs=programs, **(CLOSING if closes else OPEN)))
         self._options = options
+        self.gateways = [self._node("gateway", number) for number in range(GATEWAYS)]
+        self.workers = [self._node("worker", number) for number in range(WORKERS)]
 
     @property
     def nodes(self) -> list[Node]:
@@ -208,11 +178,32 @@ class Deployment:
 
     def add_worker(self) -> Node:
         """One more, started."""
-        worker = Node("worker", len(self.workers), self.folder, self._options)
+        worker = self._node("worker", len(self.workers))
+        worker.clock.set(self.gateways[0].clock.now_us())
         self.workers.append(worker)
         worker.start()
         worker.wait()
         return worker
+
+    def evening(self) -> int:
+        """Have all clocks say that another day is about to end, and return when its last hour began."""
+        zone = ZoneInfo(workload.ZONE)
+        before = datetime.fromtimestamp(self._midnight_us // 1_000_000 or time.time(), zone).date()
+        day = before + timedelta(days=1 if self._midnight_us else 2)
+        self._midnight_us = round(datetime.combine(day, datetime.min.time(), zone).timestamp()) * 1_000_000
+        self._set_clocks(self._midnight_us - EVENING_S * 1_000_000)
+        return self._midnight_us - workload.HOUR_US
+
+    def midnight(self) -> None:
+        """Have all clocks say that the day is over, and the grace after it, too."""
+        self._set_clocks(self._midnight_us + (GRACE_S + 1) * 1_000_000)
+
+    def _set_clocks(self, now_us: int) -> None:
+        for node in self.nodes:
+            node.clock.set(now_us)
+
+    def _node(self, role: str, number: int) -> Node:
+        return Node(role, number, self.folder, self._options, shifts=self.closes)
 
     def owner(self, partition: int) -> Node:
         """The worker that has the partition, as the book says."""
@@ -230,6 +221,11 @@ class Deployment:
     def epoch(self, partition: int) -> int:
         return int(self.row(partition)["epoch"])
 
+    def closed(self) -> set[tuple[str, str]]:
+        """The periods that are closed, as the book says: tenant and period."""
+        rows = self.servers.postgres.ask("SELECT tenant, period FROM periods WHERE closed > 0", database=self.database)
+        return {(tenant, period) for tenant, _, period in (row.partition("|") for row in rows.splitlines())}
+
     def close(self) -> None:
         for node in self.nodes:
             if node.running:
@@ -237,10 +233,10 @@ class Deployment:
 
 
 @contextmanager
-def deployed(servers: Servers, folder: Path) -> Iterator[Deployment]:
+def deployed(servers: Servers, folder: Path, *, closes: bool = False) -> Iterator[Deployment]:
     """A deployment that runs while the block does."""
     folder.mkdir(parents=True)
-    deployment = Deployment(servers, folder)
+    deployment = Deployment(servers, folder, closes=closes)
     try:
         deployment.start()
         yield deployment

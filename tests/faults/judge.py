@@ -23,7 +23,7 @@ from redis.asyncio import Redis
 
 from accrue.backends import open_node_backends
 from accrue.boards.base import BoardKey
-from accrue.boards.redis_layout import keys, read_what, row_of
+from accrue.boards.redis_layout import board_key, keys, read_what, row_of
 from accrue.book.archive import check_chain, unpack
 from accrue.book.base import Book
 from accrue.config import BoardsConfig, BookConfig, Config, LogConfig
@@ -32,7 +32,8 @@ from accrue.log.base import Log
 from faults import workload
 from faults.clients import Caller, Ledger
 from faults.deployment import Deployment
-from faults.model import Models
+from faults.engines import ANY_BOARD
+from faults.model import Models, is_own
 from simulate.model.standings import Line
 
 REST_S_MAX = 30.0
@@ -49,13 +50,15 @@ class Judge:
         self.deployment = deployment
         self._models = Models()
         self._found: list[str] = []
+        self.closed = 0
+        """Periods that were closed between the last two looks."""
 
     async def look(self, ledger: Ledger) -> tuple[list[str], Counter[str]]:
         """What is wrong, a sentence each, and what became of the events since the last look. Nothing may be under way:
         see `settled`."""
         self._found = []
         self._models.forget_lately()
-        before = self._outcomes()
+        before, closed = self._outcomes(), self._closed()
         deployment = self.deployment
         config = Config(
             data_dir=None,
@@ -79,13 +82,17 @@ class Judge:
             with closing(Caller([gateway.port])) as caller:
                 self._gateway(caller)
         await self._redis()
+        self.closed = self._closed() - closed
         said = self._found[:FAULTS_MAX]
         return said + ([f"and {len(self._found) - FAULTS_MAX} more"] if len(self._found) > FAULTS_MAX else []), (
             self._outcomes() - before
         )
 
     def _outcomes(self) -> Counter[str]:
-        return sum(self._models.outcomes.values(), Counter[str]())
+        return sum(self._models.outcomes.values(), Counter[str]()) - self._models.own
+
+    def _closed(self) -> int:
+        return sum(len(self._models.closed(tenant)) for tenant in self._models.communities)
 
     def _differences(self, where: str, found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> None:
         for key in sorted({*found, *expected}, key=str):
@@ -140,9 +147,7 @@ class Judge:
             lost = [line for line in ledger.acked[tenant] if line not in known]
             if lost:
                 self._found.append(f"{len(lost)} acked events of {tenant} are lost, for example {min(lost)!r}")
-            strange = [
-                line for line in known if line not in ledger.begun[tenant] and b'"type":"accrue.program"' not in line
-            ]
+            strange = [line for line in known if line not in ledger.begun[tenant] and not is_own(line)]
             if strange:
                 self._found.append(f"the log of {tenant} has what nobody sent: {strange[0]!r}")
         for sent in ledger.in_order:
@@ -184,6 +189,20 @@ class Judge:
             conflicts = [id for _, id in models.communities[tenant].conflicts]
             if [row[0] for row in rows] != conflicts:
                 self._found.append(f"{len(rows)} conflicts of {tenant} are kept, of {len(conflicts)}")
+            await self._finals(connection, tenant)
+
+    async def _finals(self, connection: asyncpg.Connection[Any], tenant: str) -> None:
+        """Final standings: once, as it stood when the log closed the period, and of no period that it did not."""
+        rows = await connection.fetch("SELECT period FROM periods WHERE tenant = $1 AND closed > 0", tenant)
+        if (found := {row[0] for row in rows}) != (closed := self._models.closed(tenant)):
+            self._found.append(f"PostgreSQL has {sorted(found)} of {tenant} closed, the log {sorted(closed)}")
+        rows = await connection.fetch(
+            "SELECT board, period, rank, subject, scores FROM board_results WHERE tenant = $1 ORDER BY place", tenant
+        )
+        finals: dict[tuple[str, str], list[Line]] = {}
+        for row in rows:
+            finals.setdefault((row[0], row[1]), []).append(Line(row[2], row[3], tuple(json.loads(row[4]))))
+        self._differences(f"the final standings of {tenant}", finals, self._models.finals(tenant))
 
     # --- 4. ---------------------------------------------------------------------------------------------------------
 
@@ -203,10 +222,23 @@ class Judge:
 
             for board, period, lines in self._models.boards(tenant, lately=True):
                 page = read(f"/v1/boards/{board}?period={quote(period)}&limit=1000")
+                lines = self._shown_of(page, tenant, board, period, lines)
                 rows = [(row["rank"], row["subject"], tuple(row["values"])) for row in page.get("rows", [])]
                 if page and rows != [tuple(line) for line in lines]:
                     self._found.append(f"board {board}/{period} of {tenant} shows {rows[:3]}..., not {lines[:3]}...")
             self._profiles(tenant, read)
+
+    def _shown_of(self, page: dict[str, Any], tenant: str, board: str, period: str, lines: list[Line]) -> list[Line]:
+        """What a page has to show: the final standings of a closed period, and beside them what late events changed."""
+        if page and page.get("final", False) is not (period in self._models.closed(tenant)):
+            self._found.append(f"{board}/{period} of {tenant} is shown as final: {page.get('final', False)}")
+        if not page.get("final"):
+            return lines
+        found = {row["subject"]: tuple(row["corrected"]) for row in page.get("corrections", [])}
+        self._differences(
+            f"a correction of {board}/{period} of {tenant}", found, self._models.corrections(tenant, board, period)
+        )
+        return self._models.finals(tenant).get((board, period), [])
 
     def _profiles(self, tenant: str, read: Callable[[str], dict[str, Any]]) -> None:
         tallies, state = self._models.tallies(tenant), self._models.communities[tenant].state
@@ -233,26 +265,38 @@ class Judge:
 
     async def _redis(self) -> None:
         """As redis-cli would show it: the sorted set in its order, and the mark."""
-        redis = Redis.from_url(self.deployment.servers.redis.url, decode_responses=True)
-        try:
-            for tenant in workload.TENANTS:
-                there = await redis.hgetall(keys(self.deployment.name, BoardKey(tenant, "top", "all")).boards)
+        name = self.deployment.name
+        for tenant in workload.TENANTS:
+            url = self.deployment.servers.boards_of(name, tenant).url
+            async with Redis.from_url(url, decode_responses=True) as redis:
+                there = await self._listed(redis, tenant)
                 lately = {(board, period) for board, period, _ in self._models.boards(tenant, lately=True)}
                 expected = {
                     (board, period): lines for board, period, lines in self._models.boards(tenant, lately=False)
                 }
-                missing = lately - {tuple(field.split("/")) for field in there}
+                closed = self._models.closed(tenant)
+                missing = {key for key in lately if key[1] not in closed} - {key[1:] for key in there}
                 if missing:
                     self._found.append(f"Redis has no board {sorted(missing)[0]} of {tenant}")
-                for field, text in there.items():
-                    board, period = field.split("/")
-                    place, what = keys(self.deployment.name, BoardKey(tenant, board, period)), read_what(text)
+                for key, text in there.items():
+                    _, board, period = key
+                    if period in closed:
+                        self._found.append(f"Redis still has {board}/{period} of {tenant}, which is closed")
+                    place, what = keys(name, key), read_what(text)
                     members = await redis.zrange(place.order, 0, -1, withscores=True)
                     shown = [row_of(what.as_order, member, f"{score:.0f}") for member, score in members]
                     self._compare_board(tenant, board, period, shown, expected.get((board, period), []))
                     await self._compare_rows(redis, place.rows, what.as_order, members, tenant)
-        finally:
-            await redis.aclose()
+
+    async def _listed(self, redis: Redis, tenant: str) -> dict[BoardKey, str]:
+        """The boards of a tenant, and what each is. Those of closed periods are let go by and by."""
+        until_s = time.monotonic() + REST_S_MAX
+        while True:
+            listed = await redis.hgetall(keys(self.deployment.name, BoardKey(tenant, *ANY_BOARD)).boards)
+            there = {board_key(tenant, field): what for field, what in listed.items()}
+            if time.monotonic() > until_s or not any(key.period in self._models.closed(tenant) for key in there):
+                return there
+            await asyncio.sleep(LOOK_S)
 
     def _compare_board(
         self, tenant: str, board: str, period: str, shown: list[tuple[str, tuple[int, ...]]], lines: Iterable[Line]

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from faults.clients import Caller, Ledger, Load, Plan
 from faults.deployment import Deployment, Node
 from faults.judge import Judge
 from faults.readers import Read, Reader, Watcher
+from simulate.model.calendar import periods
 
 RECOVER_S_MAX = 60.0
 LOOK_S = 0.05
@@ -25,16 +26,18 @@ BEGIN_US = 1_767_225_600_000_000
 
 class Size(NamedTuple):
     """How much load, and for how long: before the fault so many acks, and again after it; `hold_s` is how long a fault
-    lasts if nothing else says so, and `pause_s` at most how long a client rests after each request."""
+    lasts if nothing else says so, `pause_s` at most how long a client rests after each request, and `turns` how often a
+    partition is fought for."""
 
     clients: int
     acks: int
     hold_s: float
     pause_s: float
+    turns: int
 
 
-SMALL = Size(clients=4, acks=40, hold_s=2.0, pause_s=0.12)
-LARGE = Size(clients=8, acks=400, hold_s=5.0, pause_s=0.04)
+SMALL = Size(clients=4, acks=40, hold_s=2.0, pause_s=0.12, turns=1)
+LARGE = Size(clients=8, acks=400, hold_s=5.0, pause_s=0.04, turns=2)
 
 
 class Late(AssertionError):
@@ -53,6 +56,7 @@ class Row(NamedTuple):
     spooled_requests: int
     unanswered_requests: int
     stale_reads: int
+    closed: int
     recovered_s: float
     taken_over_s: float | None
 
@@ -70,14 +74,19 @@ class Scene:
     def __init__(self, deployment: Deployment, size: Size, *, seed: int, day: int) -> None:
         self.deployment, self.size, self.ledger = deployment, size, Ledger()
         ports = deployment.ports
-        plan = Plan(seed=seed, begin_us=BEGIN_US + day * 4 * DAY_US, pause_s=size.pause_s, ports=ports)
+        begin_us = deployment.evening() if deployment.closes else BEGIN_US + day * 4 * DAY_US
+        begun = periods(begin_us, workload.ZONE, {})
+        self._ending = {begun["hour"], begun["day"]} if deployment.closes else set[str]()
+        """Periods that end in the middle of the fault, and are closed then: boards are kept for them."""
+        self._is_over = False
+        plan = Plan(seed=seed, begin_us=begin_us, pause_s=size.pause_s, ports=ports)
         self._load = Load(self.ledger, size.clients, plan)
         self._readers = [
-            Reader(self.ledger, port, seed=seed, clients=size.clients, promised=promised)
+            Reader(self.ledger, port, seed=seed, clients=size.clients, promised=promised, ending=self._ending)
             for port in ports
             for promised in (False, True)
         ]
-        self.watcher = Watcher(self.ledger, deployment.servers.redis.url, deployment.name)
+        self.watcher = Watcher(self.ledger, deployment)
         self._seed, self._probes = seed, itertools.count()
         self.fault_s: float | None = None
         """When what has to be recovered from began."""
@@ -116,10 +125,22 @@ class Scene:
         return time.monotonic() - began_s
 
     def hold(self, hold_s: float | None = None) -> Span:
-        """Let time pass, while everybody goes on."""
+        """Let time pass, while everybody goes on. Where periods close, it is midnight meanwhile."""
         began_s = time.monotonic()
+        self.midnight()
         time.sleep(self.size.hold_s if hold_s is None else hold_s)
         return Span(began_s, time.monotonic())
+
+    def midnight(self) -> None:
+        """Where periods close, the day ends now, if it has not yet."""
+        if self._ending and not self._is_over:
+            self._is_over = True
+            self.deployment.midnight()
+
+    def wait_for_closes(self) -> None:
+        """Until what has ended is closed, for every tenant, and settled."""
+        wanted = {(tenant, period) for tenant in workload.TENANTS for period in self._ending}
+        self.wait(lambda: not wanted or wanted <= self.deployment.closed(), f"{wanted} are closed")
 
     def recovery_begins(self) -> None:
         """The fault is over, or, where nothing ends it, has happened."""
@@ -132,6 +153,11 @@ class Scene:
         if not self.ledger.acked_between(*span):
             self.ledger.late.append("nothing was accepted during the fault")
 
+    def expect_spooling(self) -> None:
+        """Something was spooled."""
+        if not self.ledger.spooled:
+            self.ledger.late.append("nothing was spooled while the log was away")
+
     def expect_nobody_to_take_over(self) -> None:
         """From here to the end whoever has a partition keeps it: no worker is at fault."""
         self._epochs = self.epochs()
@@ -143,18 +169,20 @@ class Scene:
                 f"no worker was at fault, but the epochs went from {self._epochs} to {self.epochs()}"
             )
 
-    def reads(self, span: Span, *kinds: str) -> list[Read]:
-        """Those answered in this time."""
+    def reads(self, span: Span, *kinds: str, tenants: Collection[str] = workload.TENANTS) -> list[Read]:
+        """Those of these tenants that were answered in this time."""
         return [
             read
             for reader in self._readers
             for read in reader.reads
-            if span.from_s <= read.at_s <= span.to_s and read.kind in kinds
+            if span.from_s <= read.at_s <= span.to_s and read.kind in kinds and read.tenant in tenants
         ]
 
-    def expect_reads(self, span: Span, *kinds: str, stale: bool | None = None) -> None:
+    def expect_reads(
+        self, span: Span, *kinds: str, stale: bool | None = None, tenants: Collection[str] = workload.TENANTS
+    ) -> None:
         """Reads of these kinds are answered with 200 in the end: the last one; and it says whether it is old."""
-        reads = [read for read in self.reads(span, *kinds) if read.status in (200, 503)]
+        reads = [read for read in self.reads(span, *kinds, tenants=tenants) if read.status in (200, 503)]
         if not reads or reads[-1].status != 200:
             self.ledger.late.append(f"reads of {kinds} were answered with {reads[-3:]} during the fault")
         elif stale is not None and reads[-1].is_stale is not stale:
@@ -246,6 +274,8 @@ def run_case(name: str, case: Case, judge: Judge, size: Size, *, seed: int, day:
         scene.wait_for_acks(size.acks)
         case(scene)
         recovered_s = scene.recovered()
+        scene.midnight()
+        scene.wait_for_closes()
         scene.wait_for_acks(size.acks)
     scene.check_epochs()
     found, outcomes = asyncio.run(judge.look(ledger))
@@ -264,6 +294,7 @@ def run_case(name: str, case: Case, judge: Judge, size: Size, *, seed: int, day:
         spooled_requests=ledger.spooled,
         unanswered_requests=ledger.unanswered,
         stale_reads=scene.stale_reads,
+        closed=judge.closed,
         recovered_s=recovered_s,
         taken_over_s=scene.taken_over_s,
     )

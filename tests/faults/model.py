@@ -29,6 +29,8 @@ class Models:
         self.fed: Counter[int] = Counter()
         self.outcomes: dict[str, Counter[str]] = {}
         """Tenant -> what became of its events."""
+        self.own: Counter[str] = Counter()
+        """Of all those, what became of the ones that the engine itself made."""
         self.lines: dict[str, dict[bytes, int]] = {}
         """Tenant -> line -> where in the log it stands, as one growing number; of the lines since `forget_lately`."""
         self.lately: dict[str, set[str]] = {}
@@ -51,6 +53,7 @@ class Models:
                 stamped = {"crawler": stamp.crawler, "clamped": stamp.clamped} if stamp is not None else {}
                 outcome = community.event(line, time_us, stamped, (position, index))
                 self.outcomes[batch.tenant][outcome] += 1
+                self.own[outcome] += is_own(line)
                 self.lines[batch.tenant].setdefault(line, sequence((position, index)))
                 index += 1
             self._note_periods(batch.tenant, community, batch.times_us)
@@ -97,11 +100,30 @@ class Models:
                 ):
                     yield name, period, lines
 
+    def closed(self, tenant: str) -> set[str]:
+        """The periods that are closed."""
+        return set(self.communities[tenant].state.closed)
+
+    def finals(self, tenant: str) -> dict[tuple[str, str], list[Line]]:
+        """(board, period) -> the final standings, where there are any."""
+        return {key: lines for key, lines in self.communities[tenant].state.results.items() if lines}
+
+    def corrections(self, tenant: str, board: str, period: str) -> dict[str, tuple[int, ...]]:
+        """Subject -> what late events made of it in a closed period, where that is something else."""
+        given = {line.subject: line.scores for line in self.finals(tenant).get((board, period), [])}
+        now = self.communities[tenant].board(board, period, "competition")
+        return {line.subject: line.scores for line in now if given.get(line.subject) != line.scores}
+
     def _note_periods(self, tenant: str, community: Community, times_us: list[int]) -> None:
         if community.program is not None:
             known = self.lately.setdefault(tenant, {"all"})
             for time_us in set(times_us):
                 known.update(periods(time_us, community.program.timezone, community.program.ranges).values())
+
+
+def is_own(line: bytes) -> bool:
+    """Whether a line of the log is the engine's own, and no client's."""
+    return b'"type":"accrue.program"' in line or b'"type":"accrue.close"' in line
 
 
 def sequence(place: tuple[int, int]) -> int:

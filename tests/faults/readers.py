@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from redis import Redis, RedisError
 
@@ -19,16 +20,18 @@ from accrue.boards.base import BoardKey
 from accrue.boards.redis_layout import keys
 from faults import workload
 from faults.clients import Caller, Ledger
+from faults.deployment import Deployment
 
 PAUSE_S = 0.03
 LOOK_S = 0.02
 
 
 class Read(NamedTuple):
-    """One read: when it was answered, of which kind, with what, after how long. `status` 0 is no answer."""
+    """One read: when it was answered, of which kind, whose, with what, after how long. `status` 0 is no answer."""
 
     at_s: float
     kind: str
+    tenant: str
     status: int
     is_stale: bool
     took_s: float
@@ -36,11 +39,14 @@ class Read(NamedTuple):
 
 class Reader(threading.Thread):
     """Reads through one gateway until told to stop: what was `promised`, which may take as long as a read waits for a
-    position, or what there is."""
+    position, or what there is. `ending` are periods that end meanwhile."""
 
-    def __init__(self, ledger: Ledger, port: int, *, seed: int, clients: int, promised: bool) -> None:
+    def __init__(
+        self, ledger: Ledger, port: int, *, seed: int, clients: int, promised: bool, ending: Collection[str]
+    ) -> None:
         super().__init__(name=f"reader of {port}", daemon=True)
         self._ledger, self._caller, self._clients, self._asks_promised = ledger, Caller([port]), clients, promised
+        self._ending = [("ending", f"/v1/boards/top?period={quote(period)}&limit=100") for period in sorted(ending)]
         self._random = Random(f"{seed} {port} reads")
         self._stopped = threading.Event()
         self.reads: list[Read] = []
@@ -69,9 +75,14 @@ class Reader(threading.Thread):
                 ("profile", f"/v1/tallies/points/{user}"),
                 ("operation", "/metrics"),
                 ("operation", "/readyz"),
+                *self._ending,
             ]
         )
-        self._read(kind, path, tenant)
+        answer = self._read(kind, path, tenant)
+        if answer and answer.get("final"):
+            first = self._ledger.finals.setdefault((tenant, path), answer["rows"])
+            if answer["rows"] != first:
+                self._ledger.wrong.append(f"{path} of {tenant} ended with {first}, and now with {answer['rows']}")
 
     def _promised(self, tenant: str) -> None:
         """A read that names a position shows what stands there, or says that it cannot."""
@@ -89,12 +100,12 @@ class Reader(threading.Thread):
         if shown is not None and (shown < least or (answer or {}).get("stale")):
             self._ledger.wrong.append(f"after {position} {client} of {tenant} has {least}, but is shown {answer}")
 
-    def _read(self, kind: str, path: str, tenant: str) -> dict[str, object] | None:
+    def _read(self, kind: str, path: str, tenant: str) -> dict[str, Any] | None:
         began_s = time.monotonic()
         said = self._caller.ask("GET", path, tenant)
         now_s = time.monotonic()
         status, answer = said or (0, {})
-        self.reads.append(Read(now_s, kind, status, bool(answer.get("stale")), now_s - began_s))
+        self.reads.append(Read(now_s, kind, tenant, status, bool(answer.get("stale")), now_s - began_s))
         if status not in (0, 200, 404, 503):
             self._ledger.wrong.append(f"{path} of {tenant} was answered with {status}: {answer}")
         return answer if status == 200 else None
@@ -103,10 +114,14 @@ class Reader(threading.Thread):
 class Watcher(threading.Thread):
     """Looks at a board of every tenant in Redis, and at its mark."""
 
-    def __init__(self, ledger: Ledger, url: str, name: str) -> None:
+    def __init__(self, ledger: Ledger, deployment: Deployment) -> None:
         super().__init__(name="watcher", daemon=True)
-        self._ledger, self._name = ledger, name
-        self._redis = Redis.from_url(url, decode_responses=True, socket_timeout=1)
+        self._ledger, self._name = ledger, deployment.name
+        urls = {tenant: deployment.servers.boards_of(deployment.name, tenant).url for tenant in workload.TENANTS}
+        there = {
+            url: Redis.from_url(url, decode_responses=True, socket_timeout=1) for url in dict.fromkeys(urls.values())
+        }
+        self._redis = {tenant: there[url] for tenant, url in urls.items()}
         self._stopped, self._looking = threading.Event(), threading.Lock()
         self._seen: dict[str, tuple[int, int, dict[str, float]]] = {}
         self.looks = 0
@@ -116,7 +131,8 @@ class Watcher(threading.Thread):
             for tenant in workload.TENANTS:
                 with self._looking:
                     self._look(tenant)
-        self._redis.close()
+        for redis in self._redis.values():
+            redis.close()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -131,7 +147,7 @@ class Watcher(threading.Thread):
     def _look(self, tenant: str) -> None:
         place = keys(self._name, BoardKey(tenant, "senders", "all"))
         try:
-            with self._redis.pipeline(transaction=True) as pipeline:
+            with self._redis[tenant].pipeline(transaction=True) as pipeline:
                 pipeline.hmget(place.mark, "epoch", "position")
                 pipeline.zrange(place.order, 0, -1, withscores=True)
                 (epoch, position), rows = pipeline.execute()

@@ -18,6 +18,7 @@ TENANTS = ("arts", "books", "cars", "dogs")
 
 USERS, OBJECTS, EVENTS_MAX = 12, 20, 8
 HOUR_US = 3_600_000_000
+ZONE = "Europe/Paris"
 
 PROGRAM = """
 [tenant]

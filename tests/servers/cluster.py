@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from redis.crc import key_slot
+
 from servers.ports import free_port
 from servers.process import Process
 from servers.redis import RedisServer
@@ -54,6 +56,17 @@ class RedisCluster(Server):
     def answers(self) -> bool:
         """Every node knows the others and all slots are served."""
         return all(set(node.ask("CLUSTER", "INFO").split()) >= WHOLE for node in self.nodes)
+
+    def node_of(self, key: str) -> RedisServer:
+        """The node that has a key. Slots are shared out for good when the cluster is made."""
+        slot = key_slot(key.encode())
+        return next(node for number, node in enumerate(self.nodes) if slot < SLOTS * (number + 1) // NODES)
+
+    def set(self, name: str, value: str) -> None:
+        """A setting of every node that runs, until it is started again."""
+        for node in self.nodes:
+            if node.running:
+                node.ask("CONFIG", "SET", name, value)
 
     def wipe(self) -> None:
         """All of it is gone, as after FLUSHALL on each node."""

@@ -4,7 +4,8 @@
     redis-cluster://[user:password@]host:port?name=accrue    a cluster, known by any of its nodes
     rediss://... and rediss-cluster://...                    the same over TLS
 
-Nothing waits for longer than `WAIT_S_MAX` for a server that does not answer. A client connects by itself again.
+Nothing waits for longer than `WAIT_S_MAX` for a server that does not answer, or `CLUSTER_WAIT_S_MAX` for a cluster. A
+client connects by itself again.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ RETRIES = 1
 sent twice: it reads, or it is a write that a server takes once."""
 NODES_TRIED_MAX = 3
 """Of a cluster, one after the other, when some are away: each may take as long as a time-out."""
+CLUSTER_WAIT_S_MAX = 3.0
+"""A cluster's client asks node after node, twice, when none answers; enough for one that does to be found."""
 NAME = "accrue"
 PORT = 6379
 VERSION_MIN = 7
@@ -48,6 +51,8 @@ SCHEMES = {
 FULL = ("OOM", "MISCONF")
 NOT_ALLOWED = ("NOAUTH", "WRONGPASS", "NOPERM")
 FAILURES = (said.RedisError, said.RedisClusterException, OSError, TimeoutError)
+CLOSED_MEANWHILE = (AttributeError, RuntimeError)
+"""What the client of a cluster raises for a call whose connection it closed itself, as no node answered another."""
 
 logger = structlog.get_logger("accrue.connect")
 
@@ -131,6 +136,16 @@ class _Cluster(RedisCluster):
                 first = next(iter(self.nodes_manager.nodes_cache))
                 self.nodes_manager.move_node_to_end_of_cached_nodes(first)
         return await super().initialize(*args, **options)
+
+    async def aclose(self) -> None:
+        """What the library does when slots are not served, to look for them anew. Here it does only that: else all
+        connections would be closed, and with them whatever others wait for."""
+        self._initialize = True
+
+    async def leave(self) -> None:
+        """Close the connections."""
+        self._initialize = False  # else the library thinks that there are none
+        await super().aclose()
 
 
 class RedisClient:
@@ -232,8 +247,10 @@ class RedisClient:
 
     async def close(self) -> None:
         """Give the connections back. Harmless to repeat."""
-        await self._client.aclose()
-        if not self.address.is_cluster:
+        if self.address.is_cluster:
+            await self._client.leave()
+        else:
+            await self._client.aclose()
             await self._client.connection_pool.disconnect()
 
     async def _ask(self, answer: Awaitable[Any], own_errors: Collection[str] = ()) -> Any:
@@ -241,12 +258,17 @@ class RedisClient:
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
         try:
-            return await answer
+            async with asyncio.timeout(CLUSTER_WAIT_S_MAX if self.address.is_cluster else None):
+                return await answer
         except FAILURES as error:
             words = str(error).split(" ", 1)
             if words[0] in own_errors:
                 raise Said(*words) from error
             raise self._translated(error) from error
+        except CLOSED_MEANWHILE as error:
+            if not self.address.is_cluster:
+                raise
+            raise Unavailable(f"{self.address} cannot be reached: a connection was closed meanwhile.") from error
         finally:
             # The library sends with asyncio.wait_for, which before Python 3.12 lost a cancellation now and then.
             if task and task.cancelling() > before:
