@@ -9,15 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from rstream import AMQPMessage, Consumer, MessageContext, Producer
-from rstream.exceptions import StreamNotAvailable
 
+from accrue.errors import AccrueError
+from accrue.log.rabbitmq import RabbitmqLog
 from process.commands import ROOT, WAIT_S_MAX
 from servers import install, tree
 from servers.cluster import NODES, RedisCluster
@@ -27,7 +26,7 @@ from servers.kafka import KafkaServer
 from servers.postgres import PostgresServer
 from servers.rabbitmq import RabbitmqServer
 from servers.redis import RedisServer
-from servers.server import Server
+from servers.server import ASK_AGAIN_S, Server
 
 OwnServer = Callable[..., Any]
 
@@ -104,16 +103,13 @@ def test_a_cluster_comes_back_when_a_node_does(own_server: OwnServer) -> None:
 
 async def test_a_killed_rabbitmq_has_what_it_confirmed(own_server: OwnServer) -> None:
     server = own_server(RabbitmqServer)
-    found = urlsplit(server.url)
-    place: dict[str, Any] = {"host": found.hostname, "port": found.port}
-    place |= {"username": found.username, "password": found.password}
-    async with Producer(**place) as producer:
-        await producer.create_stream("facts")
-        await producer.send_wait("facts", b"kept")
+    log = await RabbitmqLog.open(server.url, partitions=1, create_identity="facts")
+    position = await log.append(0, b"kept")
+    await log.close()
     server.kill()
     server.start()
 
-    assert await _first_message("facts", place) == b"kept"
+    assert await _first_record(server.url) == [(position, b"kept")]
 
 
 async def test_a_killed_kafka_has_what_it_acknowledged(own_server: OwnServer) -> None:
@@ -222,24 +218,18 @@ def test_nothing_is_left_of_a_run_however_it_ended(postgres_server: PostgresServ
     assert [directory.exists() for directory in directories] == [False, False]
 
 
-async def _first_message(stream: str, place: dict[str, Any]) -> bytes:
-    """The first of a stream, as soon as it can be read: a node answers before its streams have found their leaders, and
-    a subscription made too early may stay silent."""
-    loop = asyncio.get_running_loop()
-    deadline_s = loop.time() + 3 * WAIT_S_MAX
-    while True:
-        heard: asyncio.Queue[bytes] = asyncio.Queue()
-
-        def hear(message: AMQPMessage, _: MessageContext, heard: asyncio.Queue[bytes] = heard) -> None:
-            heard.put_nowait(bytes(message))
-
-        async with Consumer(**place) as consumer:
+async def _first_record(url: str) -> list[tuple[int, bytes]]:
+    """The first of a log, as soon as it can be read: a node answers before its streams have found their leaders."""
+    async with asyncio.timeout(WAIT_S_MAX):
+        while True:
             try:
-                await consumer.subscribe(stream, hear)
-                return await asyncio.wait_for(heard.get(), WAIT_S_MAX)
-            except (StreamNotAvailable, TimeoutError):
-                if loop.time() > deadline_s:
-                    raise
+                log = await RabbitmqLog.open(url, partitions=1, create_identity="another")
+            except AccrueError:
+                await asyncio.sleep(ASK_AGAIN_S)
+                continue
+            found = await log.read(0, after=0, size_bytes_max=1_000)
+            await log.close()
+            return found
 
 
 def _state(pid: int) -> str:
