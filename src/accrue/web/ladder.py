@@ -81,7 +81,7 @@ class Ladder:
             await self._find(tenant, scope["method"])
             asked = _asked(tenant, path, scope)
             if asked is None:
-                await self._own(scope, receive, sending)
+                await self._own(scope, receive, send)
             else:
                 await self._climb(self._rungs(asked), scope, receive, sending)
         except AccrueError as error:
