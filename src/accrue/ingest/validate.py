@@ -157,15 +157,21 @@ def _refuse_too_many(count: int) -> None:
 # --- all events at once ------------------------------------------------------------------------------------
 
 
+FEW_LINES_SIZE_BYTES_MAX = 4_096
+
+
 def _one_a_line(body: bytes) -> int | None:
     """How many lines there are, if events can only stand one a line; None if they may stand otherwise.
 
     Inside a JSON value a `}` is never followed by a `{`, so a line break between the two stands between events;
-    if every line break is such a one, none stands inside an event. Over arrays, because searching bytes for these
-    three takes eight times as long.
+    if every line break is such a one, none stands inside an event. A few lines are searched, many are looked at as an
+    array: searching takes a tenth of the time for one line, and eight times as long for a thousand.
     """
     if b"\r" in body or body[:1] == b"\n" or body[-1:] == b"\n":
         return None
+    if len(body) <= FEW_LINES_SIZE_BYTES_MAX:
+        count = body.count(b"\n")
+        return count + 1 if body.count(b"}\n{") == count else None
     letters = np.frombuffer(body, dtype=np.uint8)
     breaks = np.flatnonzero(letters == _LINE_BREAK)
     apart = (letters[breaks - 1] == _CLOSING) & (letters[breaks + 1] == _OPENING)
