@@ -25,7 +25,7 @@ from accrue.backends import open_boards
 from accrue.boards.base import ReadBoards
 from accrue.cli.bench import naive, workload
 from accrue.cli.bench.ack_client import Load, Requests, Window
-from accrue.cli.bench.drive import program_file, run
+from accrue.cli.bench.drive import program_file, run_on_time
 from accrue.cli.bench.place import directory
 from accrue.cli.bench.processes import ready, started
 from accrue.cli.bench.report import Miscounted, bounded, machine, show
@@ -105,7 +105,7 @@ def pipeline(
     with directory(None) as place:
         engines = ["--log", log, "--book", book, "--boards", boards]
         work = measure(place, engines, boards, events, subjects, batch, rate, at_once, singles, seconds, SystemClock())
-        figures = run(work)
+        figures = run_on_time(work)
         facts = machine(place)
     show("pipeline", figures, facts, as_json=as_json)
 
