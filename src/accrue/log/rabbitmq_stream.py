@@ -17,8 +17,8 @@ asked for and certain to come.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import count
 
@@ -26,6 +26,7 @@ from accrue.connect.rabbitmq import OK, PUBLISH_OVERHEAD_BYTES, Address, OffsetT
 from accrue.connect.rabbitmq_leader import LeaderLine, answered
 from accrue.errors import AccrueError, Corrupt, Unavailable
 from accrue.log.base import Position
+from accrue.log.rabbitmq_cursor import CREDIT, Cursor
 from accrue.log.rabbitmq_echo import FIRST_CREDIT, Pace
 from accrue.log.rabbitmq_message import FOUNDING, framed, packed, unpacked
 from accrue.log.recent import Recent
@@ -37,14 +38,12 @@ READ_RETRY_S_MAX = 20.0
 """So long a reader tries to get its connection back before it raises `Unavailable`."""
 RETRY_S = 0.25
 LOOK_S = 5.0
-"""So often a reader that waits sees that it is still connected."""
+"""So often a reader that waits sees that it is still connected, and that there is nothing to read."""
+ON_ITS_WAY_S_MAX = 1.0
+"""What is in the stream may still be on its way to a reader for so long."""
 
 RECENT_SIZE_BYTES_MAX = 8 << 20
 """Memory for what the echo brought lately, for each partition that is also read here."""
-CURSOR_CREDIT = 4
-"""Chunks that may be on their way to a reader. A chunk is what the broker wrote at once: often a single record."""
-CURSOR_SIZE_BYTES = 8 << 20
-"""No more chunks are asked for while a reader has so much that it did not take."""
 
 
 class Sent:
@@ -78,68 +77,6 @@ class Sent:
     def _settle(self) -> None:
         if self._confirmed and self._position is not None and not self.done.done():
             self.done.set_result(self._position)
-
-
-class Cursor:
-    """A subscription from one position on. `taken` is the position up to which its records were taken.
-
-    `first` is the offset where what it was given begins, which is past `begun`, where it was to begin, when
-    something is missing in between.
-    """
-
-    def __init__(self, connection: StreamConnection, stream: str, after: Position, recent: Recent) -> None:
-        self.connection = connection
-        self.taken = self.begun = after
-        self.subscription = 0
-        self.error: AccrueError | None = None
-        self.first: int | None = None
-        self._stream = stream
-        self._recent = recent
-        self._next = after  # the offset that is expected
-        self._records: deque[tuple[Position, bytes]] = deque()
-        self._size_bytes = 0
-        self._owed = 0  # chunks that came and were not asked for anew
-
-    def feed(self, subscription: int, offset: int, messages: list[bytes]) -> None:
-        """A chunk came. It may begin before what was asked for. Behind what cannot be read nothing is taken."""
-        if self.error is not None:
-            return
-        self.subscription = subscription
-        if self.first is None:
-            self.first = offset
-        try:
-            for at, message in enumerate(messages, offset):
-                if at >= self._next:
-                    record = unpacked(message, stream=self._stream, offset=at).record
-                    if record is not None:
-                        self._records.append((at + 1, record))
-                        self._size_bytes += len(record)
-        except Corrupt as error:
-            self.error = error
-        self._next = max(self._next, offset + len(messages))
-        self._owed += 1
-        self._ask()
-        self._recent.ring()
-
-    def take(self, size_bytes_max: int) -> list[tuple[Position, bytes]]:
-        """One record at least when there is one, then what fits."""
-        found: list[tuple[Position, bytes]] = []
-        left = size_bytes_max
-        while self._records and (not found or len(self._records[0][1]) <= left):
-            found.append(self._records.popleft())
-            left -= len(found[-1][1])
-        if found:
-            self.taken = found[-1][0]
-            self._size_bytes -= sum(len(record) for _, record in found)
-            self._ask()
-        if self.error is not None and not found:
-            raise self.error
-        return found
-
-    def _ask(self) -> None:
-        if self._owed and self._size_bytes < CURSOR_SIZE_BYTES:
-            self.connection.give_credit(self.subscription, self._owed)
-            self._owed = 0
 
 
 class Stream:
@@ -195,7 +132,8 @@ class Stream:
                 if self._line.is_closed or loop.time() > give_up_s:
                     raise
                 wait_s = RETRY_S
-            await recent.wait(heard, wait_s)
+            if not await recent.wait(heard, wait_s):
+                await self._see(after)
 
     async def begin(self) -> Position:
         """See `Log.begin`."""
@@ -236,11 +174,18 @@ class Stream:
                 return await sent.done
         except TimeoutError as error:
             silent = Unavailable(f"{self._address} did not confirm within {APPEND_WAIT_S_MAX:g} s.")
-            self._line.abort(silent)
-            self._sending.abort(silent)
+            self._break(silent)
             raise silent from error
+        except asyncio.CancelledError:
+            self._break(Unavailable(f"{self._address} did not confirm for so long as was waited."))
+            raise
         finally:
             self._sent.pop(number, None)
+
+    def _break(self, error: AccrueError) -> None:
+        """Give up both connections. Whoever gives up an append does: what has confirmed may have stopped to echo."""
+        self._line.abort(error)
+        self._sending.abort(error)
 
     async def _may_publish(self) -> StreamConnection:
         async with self._moving:
@@ -300,6 +245,14 @@ class Stream:
             cursor.begun = cursor.first  # there was nothing in between
         return cursor.take(size_bytes_max)
 
+    async def _see(self, after: Position) -> None:
+        """A reader has heard nothing for a while: see that there is nothing. A subscription may stay silent for good,
+        as one that was made while the stream had only just found its leader; it goes with its connection."""
+        heard = self._recent.heard
+        with suppress(Unavailable):
+            if await self.end() > after and not await self._recent.wait(heard, ON_ITS_WAY_S_MAX):
+                self._line.abort(Unavailable(f"{self._address} has records of {self._name}, and did not send them."))
+
     async def _cursor_at(self, connection: StreamConnection, after: Position) -> Cursor:
         async with self._moving:
             cursor = self._cursor
@@ -310,7 +263,7 @@ class Stream:
             check_after(after, trimmed=0, last=await self.end())
         async with self._moving:
             cursor = Cursor(connection, self._name, after, self._recent)
-            subscribing = connection.subscribe(self._name, OffsetType.OFFSET, after, cursor.feed, credit=CURSOR_CREDIT)
+            subscribing = connection.subscribe(self._name, OffsetType.OFFSET, after, cursor.feed, credit=CREDIT)
             cursor.subscription = await answered(self._address, subscribing)
             self._cursor = cursor
             return cursor

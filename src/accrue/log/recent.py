@@ -61,10 +61,11 @@ class Recent:
         news, self._news = self._news, asyncio.Event()
         news.set()
 
-    async def wait(self, heard: int, wait_s_max: float) -> None:
-        """Return when it has rung since `heard` was read, or after `wait_s_max`."""
+    async def wait(self, heard: int, wait_s_max: float) -> bool:
+        """Return when it has rung since `heard` was read, or after `wait_s_max`: whether it has."""
         news = self._news
         if self.heard == heard:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s_max):
                     await news.wait()
+        return self.heard != heard

@@ -10,9 +10,10 @@ import pytest
 
 from accrue.connect.rabbitmq import StreamConnection
 from accrue.errors import Corrupt, TooLarge, Unavailable
+from accrue.log.rabbitmq_cursor import SIZE_BYTES_MAX, Cursor
 from accrue.log.rabbitmq_echo import FIRST_CREDIT, HOLD_S, MORE_CREDIT, Pace
 from accrue.log.rabbitmq_message import FOUNDING, Message, framed, packed, unpacked
-from accrue.log.rabbitmq_stream import CURSOR_SIZE_BYTES, Cursor, Sent
+from accrue.log.rabbitmq_stream import Sent
 from accrue.log.recent import Recent
 
 
@@ -72,7 +73,7 @@ async def test_a_cursor_skips_what_its_first_chunk_holds_too_much() -> None:
 
 
 async def test_a_cursor_asks_for_more_as_long_as_little_waits_to_be_taken() -> None:
-    record = packed(bytes(CURSOR_SIZE_BYTES // 2), writer=1, number=1, size_bytes_max=CURSOR_SIZE_BYTES)
+    record = packed(bytes(SIZE_BYTES_MAX // 2), writer=1, number=1, size_bytes_max=SIZE_BYTES_MAX)
     cursor, connection = cursor_at(0)
 
     cursor.feed(0, 0, [record])
@@ -81,7 +82,7 @@ async def test_a_cursor_asks_for_more_as_long_as_little_waits_to_be_taken() -> N
     cursor.feed(0, 2, [record])
     assert connection.asked == 1
 
-    cursor.take(CURSOR_SIZE_BYTES)
+    cursor.take(SIZE_BYTES_MAX)
     assert connection.asked == 3
 
 
