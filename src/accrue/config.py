@@ -80,11 +80,12 @@ class BoardsConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class NodeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How several processes share the partitions. Of no concern to a single one on a data directory.
+    """How several processes share the partitions: evenly. Of no concern to a single one on a data directory.
 
-    A worker whose heartbeat stands still for `lease_s` loses its partitions to another one. `partitions_max` is how
-    many a worker takes while others are there to take the rest (0: all it can get). `address` is the URL at which the
-    other processes reach this one; left empty it is where it listens. Gateways keep answers of reads for `cache_ms`.
+    A worker whose heartbeat stands still for `lease_s` loses its partitions to the others. `partitions_max` bounds how
+    many a worker takes while others are there to take the rest (0: no bound); what nobody takes for two leases it takes
+    all the same. `address` is the URL at which the other processes reach this one; left empty it is where it listens.
+    Gateways keep answers of reads for `cache_ms`.
     """
 
     lease_s: Annotated[float, Meta(gt=0, le=3_600)] = 3.0

@@ -126,6 +126,7 @@ async def running(
             book,
             clock,
             site.work,
+            name=site.name,
             partitions=config.partitions,
             lease_s=config.node.lease_s,
             partitions_max=config.node.partitions_max,

@@ -131,6 +131,7 @@ def create_node_app(accrue: Accrue, parts: Node, forwarder: Forwards, observer: 
     neighbours = Neighbours(
         is_here=parts.live.is_here,
         address_of=lambda tenant: parts.directory.address(partition_of(tenant, parts.config.partitions)),
+        look=parts.directory.look,
         forwarder=forwarder,
         clock=parts.clock,
         find=parts.live.find,

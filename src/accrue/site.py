@@ -31,7 +31,7 @@ logger = structlog.get_logger("accrue.node")
 
 
 class Site:
-    """Where the shifts of this process work."""
+    """Where the shifts of this process work. `name` is what it claims partitions as."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Site:
     ) -> None:
         self._config, self._log, self._book, self._boards, self._clock = config, log, book, boards, clock
         self._acceptor, self._programs, self._here, self._address = acceptor, programs, here, address
-        self._name = ids.identity()
+        self.name = ids.identity()
         self._workers: dict[int, Worker] = {}
 
     def statuses(self) -> dict[int, Status]:
@@ -77,7 +77,7 @@ class Site:
             on_claim=shift.claimed,
         )
         # 1.
-        await worker.start(owner=self._name, address=self._address, seen=shift.seen)
+        await worker.start(owner=self.name, address=self._address, seen=shift.seen)
         logger.info("working on a partition", partition=partition, epoch=shift.epoch)
         self._workers[partition] = worker
         work = asyncio.create_task(worker.run(), name=f"worker {partition}")

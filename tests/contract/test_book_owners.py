@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from accrue.book.base import Settlement, TallyRow
-from accrue.book.owning import Owned
+from accrue.book.owning import Attending, Owned
 from accrue.errors import AccrueError, Corrupt, Fenced, Misconfigured
 from contract.books import T, claimed, moved, settled
 
@@ -232,3 +232,29 @@ async def test_a_claim_comes_before_a_settlement_or_after_it_and_never_into_it(b
     assert [row.value for row in cells.tallies] == ([1] if settled_first else [])
     with pytest.raises(Fenced):
         await one.settle(Settlement(before=after, after=moved(after)))
+
+
+# Who is there
+
+
+async def test_a_worker_is_on_the_list_from_the_first_time_it_attends_until_it_departs(book):
+    assert await book.attending() == []
+    await book.attend("two", room=4, is_wary=False)
+    await book.attend("One", room=16, is_wary=True)
+    await book.attend("two", room=5, is_wary=True)
+    await book.attend("two", room=5, is_wary=False)
+
+    assert await book.attending() == [Attending("One", 1, 16, True), Attending("two", 3, 5, False)]
+    await book.depart("One")
+    await book.depart("One")
+    assert await book.attending() == [Attending("two", 3, 5, False)]
+
+
+async def test_a_worker_attends_while_a_settlement_is_under_way_and_owns_nothing_by_it(book):
+    before = await claimed(book)
+    await book.attend("one", room=4, is_wary=False)
+    await settled(book, before)
+    await book.attend("one", room=4, is_wary=False)
+
+    assert await book.attending() == [Attending("one", 2, 4, False)]
+    assert await book.owners() == [Owned(0, "one", 1, 0, "")]

@@ -211,6 +211,16 @@ class Deployment:
         (found,) = [worker for worker in self.workers if row["address"].endswith(f":{worker.port}")]
         return found
 
+    def is_shared_evenly(self) -> bool:
+        """Whether every partition is worked on by a worker that runs, and none of these has two more than another."""
+        running = {str(worker.port): 0 for worker in self.workers if worker.running}
+        for partition in range(workload.PARTITIONS):
+            port = self.row(partition)["address"].rpartition(":")[2]
+            if port not in running:
+                return False
+            running[port] += 1
+        return max(running.values()) - min(running.values()) < 2
+
     def row(self, partition: int) -> dict[str, str]:
         """The partition in the book."""
         columns = "epoch", "position", "owner", "address"

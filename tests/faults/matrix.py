@@ -207,6 +207,10 @@ class Scene:
         assert self.fault_s is not None
         self.taken_over_s = time.monotonic() - self.fault_s
 
+    def wait_for_shares(self) -> None:
+        """Until every worker has its share of the partitions, so that none is on its way to another."""
+        self.wait(self.deployment.is_shared_evenly, "the workers share the partitions evenly")
+
     # --- recovery -----------------------------------------------------------------------------------------------------
 
     def recovered(self) -> float:
@@ -272,6 +276,7 @@ def run_case(name: str, case: Case, judge: Judge, size: Size, *, seed: int, day:
     ledger = scene.ledger
     with scene.busy():
         scene.wait_for_acks(size.acks)
+        scene.wait_for_shares()
         case(scene)
         recovered_s = scene.recovered()
         scene.midnight()

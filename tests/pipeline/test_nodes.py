@@ -56,6 +56,29 @@ async def test_of_two_workers_each_partition_has_one(tmp_path: Path) -> None:
         assert not set(one.live.statuses()) & set(two.live.statuses())
 
 
+async def test_a_worker_that_joins_later_gets_its_share_and_everything_is_counted_once(tmp_path: Path) -> None:
+    async with servers(tmp_path, partitions=4) as engines, engines.node() as one:
+        await until(lambda: len(one.live.statuses()) == 4)
+        names = [f"tenant-{number}" for number in range(12)]
+        assert {partition_of(name, 4) for name in names} == {0, 1, 2, 3}
+        faces, sent = await tenants(one, *names), 0
+        async with engines.node() as two:
+            while len(two.live.statuses()) < 2 or len(one.live.statuses()) > 2 or sent < 10:
+                for face in faces.values():
+                    await face.track("comment", id=f"e{sent}", actor="ada")
+                sent += 1
+                await asyncio.sleep(0.02)
+            assert not set(one.live.statuses()) & set(two.live.statuses())
+            for face in faces.values():
+                await face.track("comment", id="last", actor="ada", wait="applied")
+            for node in (one, two):
+                await node.settle()  # what another process works on is read from the book
+            for name in names:
+                for node in (one, two):
+                    assert await points(Accrue(node, name), "ada") == 5 * (sent + 1)
+        await until(lambda: len(one.live.statuses()) == 4)  # what it gave up it takes again
+
+
 async def test_a_worker_that_stood_still_is_replaced_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with servers(tmp_path, partitions=1) as engines, engines.node() as first:
         faces = await tenants(first, "red")
@@ -152,7 +175,7 @@ async def test_a_worker_says_which_partitions_it_cannot_work_on_until_it_can_or_
                 await until(lambda: bool(one.node.troubles()))
                 assert await troubled(one) == ([{"partition": 0, "reason": "the log is damaged"}], True)
                 if who == "another":
-                    monkeypatch.setattr(owner.Owner, "_consider", lambda *_: None)
+                    monkeypatch.setattr(owner.Owner, "_take", lambda *_: None)
                     await engines.book.claim(0, owner="another", log_identity=engines.log.identity)
                 else:
                     monkeypatch.setattr(engines.log, "end", type(engines.log).end.__get__(engines.log))

@@ -3,6 +3,7 @@
     a candidate   owners() ... owners(): the same (epoch, heartbeat) for the whole lease, on its own clock
                   claim(seen=(epoch, heartbeat)): of several candidates one wins, the others get `Fenced`
     the owner     beat, beat, ... release
+    every worker  attend, attend, ... depart: the others share the partitions with it
     everybody     settles under an epoch: a later claim fences it (book/base.py)
 
 No clock is compared with another one: what counts is whether the heartbeat moved while somebody watched.
@@ -28,6 +29,16 @@ class Owned(NamedTuple):
     epoch: int
     heartbeat: int
     address: str
+
+
+class Attending(NamedTuple):
+    """A worker that said it was there. It has `room` for so many partitions in all. A wary one could not work on one
+    lately: it wants no more than nobody else takes."""
+
+    name: str
+    heartbeat: int
+    room: int
+    is_wary: bool
 
 
 class Owners(Protocol):
@@ -71,6 +82,18 @@ class Owners(Protocol):
 
         Raises `Fenced` when it is at another epoch. Harmless to repeat.
         """
+        ...
+
+    async def attend(self, name: str, *, room: int, is_wary: bool) -> None:
+        """Say that a worker is there, the `owner` of claims: its heartbeat is raised, from 0."""
+        ...
+
+    async def attending(self) -> list[Attending]:
+        """Every worker that has not departed, by name. Whether it lives its heartbeat tells."""
+        ...
+
+    async def depart(self, name: str) -> None:
+        """Take a worker off the list: itself when it goes, or one that has long been silent. Harmless to repeat."""
         ...
 
 

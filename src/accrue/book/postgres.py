@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from accrue.book import postgres_owning
 from accrue.book.base import Checkpoint, Settlement, Written
-from accrue.book.owning import Owned
+from accrue.book.owning import Attending, Owned
 from accrue.book.postgres_migrate import migrate
 from accrue.book.postgres_read import LARGE_READ_WAIT_S_MAX, PostgresReads
 from accrue.book.postgres_settle import SETTLE_WAIT_S_MAX, PostgresSettler, prepare
@@ -101,6 +101,15 @@ class PostgresBook(PostgresReads):
 
     async def release(self, partition: int, *, epoch: int) -> None:
         await postgres_owning.release(self._writer, partition, epoch)
+
+    async def attend(self, name: str, *, room: int, is_wary: bool) -> None:
+        await postgres_owning.attend(self._beater, name, room=room, is_wary=is_wary)
+
+    async def attending(self) -> list[Attending]:
+        return await postgres_owning.attending(self._beater)
+
+    async def depart(self, name: str) -> None:
+        await postgres_owning.depart(self._beater, name)
 
     async def close(self) -> None:
         await super().close()

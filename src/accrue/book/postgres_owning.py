@@ -8,7 +8,7 @@ import msgspec
 
 from accrue import crashpoints
 from accrue.book.base import Checkpoint
-from accrue.book.owning import Owned, check_checkpoints, check_deployment, check_log, check_seen, not_owned
+from accrue.book.owning import Attending, Owned, check_checkpoints, check_deployment, check_log, check_seen, not_owned
 from accrue.book.queries import load_queries
 from accrue.connect.postgres import Connection, Lines, rows_touched, transaction
 from accrue.errors import Misconfigured
@@ -94,6 +94,22 @@ async def release(lines: Lines, partition: int, epoch: int) -> None:
     status = await lines.run(lambda c: c.execute(_SQL["release"], partition, epoch), wait_s_max=OWN_WAIT_S_MAX)
     if not rows_touched(status):
         raise not_owned(partition, epoch)
+
+
+async def attend(lines: Lines, name: str, *, room: int, is_wary: bool) -> None:
+    """See `Owners.attend`."""
+    await lines.run(lambda c: c.execute(_SQL["attend"], name, room, is_wary), wait_s_max=BEAT_WAIT_S_MAX)
+
+
+async def attending(lines: Lines) -> list[Attending]:
+    """See `Owners.attending`."""
+    rows = await lines.run(lambda c: c.fetch(_SQL["attending"]), wait_s_max=BEAT_WAIT_S_MAX)
+    return [Attending(*row) for row in rows]
+
+
+async def depart(lines: Lines, name: str) -> None:
+    """See `Owners.depart`."""
+    await lines.run(lambda c: c.execute(_SQL["depart"], name), wait_s_max=BEAT_WAIT_S_MAX)
 
 
 async def _one(connection: Connection, query: str, *arguments: object) -> Any:

@@ -18,7 +18,7 @@ Cell = int | bytes | None
 
 Row = tuple[Cell, ...]
 
-APART = frozenset({"migrations", "partitions", "heartbeats", "deployment", "repeats", "archive_segments"})
+APART = frozenset({"migrations", "partitions", "heartbeats", "workers", "deployment", "repeats", "archive_segments"})
 """Tables that are not rows to be compared: the checkpoint, the index of ids (which is cut where settlements fell) and
 the archive are looked at in ways of their own, the schema is checked when the book is opened, and who owns what is no
 part of what was counted."""

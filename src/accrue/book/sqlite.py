@@ -39,7 +39,7 @@ from accrue.book.base import (
     Written,
 )
 from accrue.book.migrate import check_file, migrate
-from accrue.book.owning import Owned
+from accrue.book.owning import Attending, Owned
 from accrue.book.queries import load_queries
 from accrue.book.schema import shipped
 from accrue.connect.soundness import check_sound
@@ -132,6 +132,15 @@ class SqliteBook:
 
     async def release(self, partition: int, *, epoch: int) -> None:
         await self._writer.run(lambda c: sqlite_owning.release(c, partition, epoch))
+
+    async def attend(self, name: str, *, room: int, is_wary: bool) -> None:
+        await self._writer.run(lambda c: sqlite_owning.attend(c, name, room=room, is_wary=is_wary))
+
+    async def attending(self) -> list[Attending]:
+        return await self._reader.run(sqlite_owning.attending)
+
+    async def depart(self, name: str) -> None:
+        await self._writer.run(lambda c: sqlite_owning.depart(c, name))
 
     async def settle(self, settlement: Settlement) -> Written:
         try:

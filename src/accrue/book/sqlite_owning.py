@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from accrue.book.owning import Owned, check_checkpoints, check_deployment, not_owned
+from accrue.book.owning import Attending, Owned, check_checkpoints, check_deployment, not_owned
 from accrue.book.queries import load_queries
 
 _SQL = load_queries("own.sql")
@@ -44,3 +44,19 @@ def release(connection: sqlite3.Connection, partition: int, epoch: int) -> None:
     """See `Owners.release`."""
     if connection.execute(_SQL["release"], {"partition": partition, "epoch": epoch}).rowcount != 1:
         raise not_owned(partition, epoch)
+
+
+def attend(connection: sqlite3.Connection, name: str, *, room: int, is_wary: bool) -> None:
+    """See `Owners.attend`."""
+    connection.execute(_SQL["attend"], {"name": name, "room": room, "wary": is_wary})
+
+
+def attending(connection: sqlite3.Connection) -> list[Attending]:
+    """See `Owners.attending`."""
+    rows = connection.execute(_SQL["attending"])
+    return [Attending(name, heartbeat, room, bool(wary)) for name, heartbeat, room, wary in rows]
+
+
+def depart(connection: sqlite3.Connection, name: str) -> None:
+    """See `Owners.depart`."""
+    connection.execute(_SQL["depart"], {"name": name})

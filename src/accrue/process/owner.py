@@ -2,8 +2,9 @@
 
 Every `lease_s / 5`:
 
-1. look at the rows of all partitions in the book (lookout.py); 2. begin to work on those that are free, up to its
-share; 3. raise the heartbeat of each it works on: whoever is told that the epoch is another's stops at once.
+1. say that it is there, and look at the rows of all partitions and workers in the book (lookout.py, attendance.py);
+2. begin to work on those of the free ones that are its share (sharing.py); 3. give one up when another worker has two
+fewer; 4. raise the heartbeat of each it works on: whoever is told that the epoch is another's stops at once.
 
 While the book is out of reach nobody can take anything, so whoever works goes on.
 """
@@ -11,7 +12,9 @@ While the book is out of reach nobody can take anything, so whoever works goes o
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
@@ -20,12 +23,18 @@ from msgspec import Struct
 from accrue.book.owning import Owned, Owners
 from accrue.clock import Clock
 from accrue.errors import AccrueError, Fenced, Unavailable
+from accrue.process.attendance import Attendance
 from accrue.process.lookout import Free, Lookout
+from accrue.process.sharing import Colleague, shared_out, should_give_up
 
 LOOKS_PER_LEASE = 5
 PAUSE_S = 10.0
 """After a partition could not be worked on it is left alone this long: others may be luckier. Not when a server was out
 of reach: that is nobody's, and looked after with the next look."""
+
+WARY_S = 60.0
+"""After a partition could not be worked on here, for whatever reason, others go first for this long: else the one
+worker that cannot work would have the fewest, and be given more and more."""
 
 logger = structlog.get_logger("accrue.process")
 
@@ -55,17 +64,30 @@ Work = Callable[[Shift], Awaitable[None]]
 
 
 class Owner:
-    """Runs beside everything else of a process. `partitions_max` is its share: 0 takes all it can get."""
+    """Runs beside everything else of a process. `name` is what it claims partitions as; it has room for
+    `partitions_max`, 0: for all."""
 
     def __init__(
-        self, owners: Owners, clock: Clock, work: Work, *, partitions: int, lease_s: float, partitions_max: int
+        self,
+        owners: Owners,
+        clock: Clock,
+        work: Work,
+        *,
+        name: str,
+        partitions: int,
+        lease_s: float,
+        partitions_max: int,
     ) -> None:
         self._owners = owners
+        self._name = name
         self._clock = clock
         self._work = work
         self._look_s = lease_s / LOOKS_PER_LEASE
-        self._share = partitions_max or partitions
+        self._room = partitions_max or partitions
         self._lookout = Lookout(partitions=partitions, lease_s=lease_s)
+        self._attendance = Attendance(lease_s=lease_s)
+        self._attending = asyncio.Lock()
+        self._wary_until_s = 0.0
         self._shifts: dict[Shift, asyncio.Task[None]] = {}
         self._paused: dict[int, float] = {}
         self._leaving = False
@@ -81,15 +103,11 @@ class Owner:
         try:
             while True:
                 try:
-                    rows = await self._owners.owners()
+                    await self._look()
                 except Unavailable as error:
                     logger.warning("the book does not say who owns what; it is asked again", reason=error.detail)
                     self._lookout.look_away()
-                else:
-                    self._forget(rows)
-                    for free in self._lookout.look(rows, now_s=self._clock.monotonic_s()):
-                        self._consider(free)
-                    await asyncio.gather(*(self._beat(shift) for shift in list(self._shifts)))
+                    self._attendance.look_away()
                 await asyncio.sleep(self._look_s)
         finally:
             for task in self._shifts.values():
@@ -102,8 +120,51 @@ class Owner:
         self._leaving = True
         for shift in self._shifts:
             shift.leaving.set()
+        with suppress(Unavailable):  # then the others find out by themselves
+            async with self._attending:
+                await self._owners.depart(self._name)
         if self._shifts:
             await asyncio.wait(list(self._shifts.values()))
+
+    async def _look(self) -> None:
+        """Once: the steps above."""
+        # 1.
+        is_wary = self._clock.monotonic_s() < self._wary_until_s
+        async with self._attending:
+            if not self._leaving:
+                await self._owners.attend(self._name, room=self._room, is_wary=is_wary)
+        rows, workers = await self._owners.owners(), await self._owners.attending()
+        now_s = self._clock.monotonic_s()
+        here = self._attendance.look(workers, now_s=now_s)
+        held = Counter(row.owner for row in rows)
+        others = [
+            Colleague(each.name, held[each.name], each.room, each.is_wary) for each in here if each.name != self._name
+        ]
+        self._forget(rows)
+        # 2.
+        mine = {shift.partition for shift in self._shifts}
+        free = [each for each in self._lookout.look(rows, now_s=now_s) if each.partition not in mine]
+        me = Colleague(self._name, len(mine), self._room, is_wary)
+        shares = shared_out((each.partition for each in free), [me, *others])
+        for each in free:
+            if each.unwanted or shares.get(each.partition) == self._name:
+                self._take(each)
+        # 3.
+        if not free and should_give_up(len(mine), others):
+            self._give_one_up()
+        # 4.
+        await asyncio.gather(*(self._beat(shift) for shift in list(self._shifts)))
+        for name in self._attendance.gone:
+            await self._owners.depart(name)
+
+    def _give_one_up(self) -> None:
+        """One that is caught up with, and not while another is on its way out."""
+        worked_on = [shift for shift in self._shifts if shift.works]
+        if not worked_on or any(shift.leaving.is_set() for shift in self._shifts):
+            return
+        shift = max(worked_on, key=lambda each: each.partition)
+        logger.info("giving a partition up to a worker that has fewer", partition=shift.partition)
+        shift.leaving.set()
 
     def _forget(self, rows: Iterable[Owned]) -> None:
         """What is another's now is no trouble of ours."""
@@ -113,11 +174,8 @@ class Owner:
             if trouble is not None and row.partition not in mine and row.epoch > trouble.epoch:
                 del self._troubles[row.partition]
 
-    def _consider(self, free: Free) -> None:
-        mine = {shift.partition for shift in self._shifts}
-        if self._leaving or free.partition in mine or self._paused.get(free.partition, 0) > self._clock.monotonic_s():
-            return
-        if len(mine) >= self._share and not free.unwanted:
+    def _take(self, free: Free) -> None:
+        if self._leaving or self._paused.get(free.partition, 0) > self._clock.monotonic_s():
             return
         shift = Shift(free.partition, free.seen, asyncio.Event())
         self._shifts[shift] = asyncio.create_task(self._guarded(shift), name=f"partition {free.partition}")
@@ -142,7 +200,9 @@ class Owner:
     def _pause(self, shift: Shift, reason: str, pause_s: float) -> None:
         logger.error("a partition cannot be worked on; it is tried again", partition=shift.partition, reason=reason)
         self._troubles[shift.partition] = _Trouble(reason, max(shift.epoch, shift.seen[0]))
-        self._paused[shift.partition] = self._clock.monotonic_s() + pause_s
+        now_s = self._clock.monotonic_s()
+        self._paused[shift.partition] = now_s + pause_s
+        self._wary_until_s = now_s + WARY_S
 
     async def _beat(self, shift: Shift) -> None:
         if not shift.epoch:

@@ -7,7 +7,8 @@
          +-------------------------------------------- half-open: one asks -----+
 
 While it is open, and while the one that tries is under way, everybody else is refused at once, so that a read falls
-back to what it has instead of waiting. An answer counts as one even when it says no: only `Unavailable` is a failure.
+back to what it has instead of waiting. An answer counts as one even when it says no, or that another knows
+(`Elsewhere`): any other `Unavailable` is a failure.
 
 Written here because of what the libraries leave out: pybreaker and circuitbreaker ask the machine's clock, and let
 all who come once `retry_s` is over try at the same time.
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from accrue.clock import Clock
-from accrue.errors import AccrueError, Unavailable
+from accrue.errors import AccrueError, Elsewhere, Unavailable
 
 State = Literal["closed", "open", "half-open"]
 
@@ -52,18 +53,18 @@ class CircuitBreaker:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Ask in this block, and nothing else: an `Unavailable` that leaves it opens the circuit.
+        """Ask in this block, and nothing else: an `Unavailable` that leaves it opens the circuit, unless `Elsewhere`.
 
         Raises `Unavailable` without running the block while the circuit is open.
         """
         since = self._admit()
         try:
             yield
-        except Unavailable:
-            self._failed(since)
-            raise
-        except AccrueError:
-            self._answered(since)
+        except AccrueError as error:
+            if isinstance(error, Unavailable) and not isinstance(error, Elsewhere):
+                self._failed(since)
+            else:
+                self._answered(since)
             raise
         except BaseException:  # cancelled, or a mistake of ours: nothing is known of the other side
             self._left(since)

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from accrue.connect.http import CONNECTIONS_MAX, Answer, NotReached, Peers
-from accrue.errors import Unavailable
+from accrue.errors import Elsewhere, Unavailable
 from accrue.web.address import raw_path
 from accrue.web.body import Message, Receive, Scope, Send, read_body
 from accrue.web.parameters import FORWARDED
@@ -65,9 +65,10 @@ class Forwarder:
         1. refuse what was handed on before; 2. read the body; 3. ask, a GET or HEAD once more when the connection was
         refused or reset before any answer; 4. send the answer on.
 
-        Raises `Unavailable` when there is no answer; nothing was sent then, and the caller may answer otherwise (the
-        body is read: see `replaying`). Raises what `read_body` raises, and `BrokenOff` in the middle of an answer of
-        many pieces, which must reach the server so that it breaks off ours too.
+        Raises `Unavailable` when there is no answer, `Elsewhere` when that process would hand it on, too; nothing was
+        sent then, and the caller may answer otherwise (the body is read: see `replaying`). Raises what `read_body`
+        raises, and `BrokenOff` in the middle of an answer of many pieces, which must reach the server so that it breaks
+        off ours too.
         """
         headers = dict(scope["headers"])
         if FORWARDED in headers:
@@ -121,12 +122,12 @@ class Forwarder:
         await send({"type": "http.response.body", "body": b""})
 
     def _check(self, answer: Answer, address: str) -> None:
-        """Raises `Unavailable` when this is no answer to our question."""
+        """Raises `Unavailable` when this is no answer to our question, `Elsewhere` when it is another's to answer."""
         if not 200 <= answer.status < 600:
             raise Unavailable(f"{address} answers with status {answer.status}, which there is not.")
         other = dict(answer.headers).get(MISDIRECTED)
         if other is not None:
-            raise Unavailable(
+            raise Elsewhere(
                 f"{self._name} takes {address} for the process to ask, which takes {_shown(other)} for it: "
                 "the partition is changing hands."
             )

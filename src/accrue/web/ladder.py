@@ -29,6 +29,7 @@ from accrue.web.problems import ELSEWHERE, answer_of
 from accrue.web.traffic import Traffic
 
 WORKER_RETRY_S = 2.0
+READS = ("GET", "HEAD")
 
 Rung = App
 """Raises `Unavailable` when it has not answered."""
@@ -38,16 +39,19 @@ class Forwards(Protocol):
     """See `Forwarder`, which this does not import: its HTTP client is an extra."""
 
     async def forward(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with what the process at `address` answers. Raises `Unavailable` when there is no answer."""
+        """Answer with what the process at `address` answers. Raises `Unavailable` when there is no answer, `Elsewhere`
+        when another process has the tenant by now."""
         ...
 
 
 class Neighbours(Struct, frozen=True, kw_only=True):
-    """What is known of the other processes. `address_of` is that of the tenant's worker, empty when nobody knows.
+    """What is known of the other processes. `address_of` is that of the tenant's worker, empty when nobody knows, and
+    `look` has it looked up anew: `Unavailable` when nobody can say.
     `find` looks for a tenant that may have come through another process; `Unavailable` when nobody can say."""
 
     is_here: Callable[[str], bool]
     address_of: Callable[[str], str]
+    look: Callable[[], Awaitable[None]]
     forwarder: Forwards
     clock: Clock
     find: Callable[[str], Awaitable[None]]
@@ -119,11 +123,14 @@ class Ladder:
 
         async def forward(scope: Scope, receive: Receive, send: Send) -> None:
             address = self._neighbours.address_of(asked.tenant)
-            if not address:
-                raise Unavailable("No worker has this tenant just now.", retry_after_s=2)
-            # How long a worker takes to come to a position says nothing of those who want what it has.
-            with nullcontext() if asked.waits else self._circuits.of(address).asking():
-                await self._neighbours.forwarder.forward(address, scope, receive, send)
+            try:
+                await self._ask(address, asked, scope, receive, send)
+            except Elsewhere:  # it has moved
+                await self._neighbours.look()
+                newer = self._neighbours.address_of(asked.tenant)
+                if newer == address or scope["method"] not in READS:
+                    raise
+                await self._ask(newer, asked, scope, receive, send)
             self._traffic.forwarded += 1
 
         own: Rung = self._attempt
@@ -133,6 +140,14 @@ class Ladder:
         elif len(rungs) == 1 and is_here:
             rungs = [self._own]  # whatever it says is the answer
         return rungs
+
+    async def _ask(self, address: str, asked: _Asked, scope: Scope, receive: Receive, send: Send) -> None:
+        """The answer of the worker at an address. Raises what `Forwards.forward` raises, and without an address."""
+        if not address:
+            raise Unavailable("No worker has this tenant just now.", retry_after_s=2)
+        # How long a worker takes to come to a position says nothing of those who want what it has.
+        with nullcontext() if asked.waits else self._circuits.of(address).asking():
+            await self._neighbours.forwarder.forward(address, scope, receive, send)
 
     async def _stale(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The book's answer."""
@@ -175,7 +190,7 @@ def _query_of(scope: Scope) -> dict[str, list[str]]:
 def _asked(tenant: str, path: str, scope: Scope) -> _Asked | None:
     """What a request asks of a tenant; None for what is this process's own business."""
     method = scope["method"]
-    is_read = method in ("GET", "HEAD") or (method == "POST" and path.endswith("/ranks"))
+    is_read = method in READS or (method == "POST" and path.endswith("/ranks"))
     if path in ("/v1/events", "/v1/admin/program") or path.endswith("/scores"):
         return None
     is_admin = path.startswith("/v1/admin/")

@@ -199,6 +199,6 @@ def test_what_is_shipped_has_no_gap_and_explains_every_table(path):
     assert set(tables) == {
         "partitions", "tallies", "awards", "streaks", "attributes", "applied_events", "programs", "periods",
         "board_results", "late_tallies", "failed_events", "conflicts", "repeats", "archive_segments", "migrations",
-        "heartbeats", "deployment",
+        "heartbeats", "deployment", "workers",
     }  # fmt: skip
     assert [name for name, sql in tables.items() if "-- " not in sql] == []

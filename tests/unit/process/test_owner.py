@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from accrue.book.owning import Owned, not_owned
+import pytest
+
+from accrue.book.owning import Attending, Owned, check_seen, not_owned
 from accrue.clock import ManualClock
 from accrue.errors import Unavailable
 from accrue.process.owner import Owner, Shift
@@ -18,8 +20,9 @@ LEASE_S = 5.0
 class Rows:
     """The rows of a book that may be out of reach. What is not asked here a book does, and its own suite tests it."""
 
-    def __init__(self) -> None:
-        self.epochs, self.beats, self.names = [0], [0], [""]
+    def __init__(self, partitions: int = 1) -> None:
+        self.epochs, self.beats, self.names = [0] * partitions, [0] * partitions, [""] * partitions
+        self.workers: dict[str, Attending] = {}
         self.is_away = False
 
     async def owners(self) -> list[Owned]:
@@ -34,8 +37,28 @@ class Rows:
             raise not_owned(partition, epoch)
         self.beats[partition] += 1
 
-    async def take(self, partition: int, name: str) -> int:
+    async def attend(self, name: str, *, room: int, is_wary: bool) -> None:
         await self._reach()
+        before = self.workers[name].heartbeat if name in self.workers else 0
+        self.workers[name] = Attending(name, before + 1, room, is_wary)
+
+    async def attending(self) -> list[Attending]:
+        await self._reach()
+        return sorted(self.workers.values())
+
+    async def depart(self, name: str) -> None:
+        await self._reach()
+        self.workers.pop(name, None)
+
+    def release(self, partition: int) -> None:
+        self.names[partition] = ""
+
+    def counts(self) -> dict[str, int]:
+        return {name: self.names.count(name) for name in sorted(set(self.names))}
+
+    async def take(self, partition: int, name: str, seen: tuple[int, int]) -> int:
+        await self._reach()
+        check_seen(partition, (self.epochs[partition], self.beats[partition]), seen)
         self.epochs[partition] += 1
         self.names[partition] = name
         return self.epochs[partition]
@@ -58,23 +81,60 @@ def _simulated(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
         runner.run(scenario())
 
 
-def _process(rows: Rows, name: str, *, log: asyncio.Event | None = None) -> asyncio.Task[None]:
-    async def work(shift: Shift) -> None:
-        if log is not None and not log.is_set():
-            raise Unavailable("The log is away.")
-        shift.claimed(await rows.take(shift.partition, name))
-        await shift.leaving.wait()
+class Process:
+    """A worker, which settles for `settles_s`. `fails` is why it cannot work on anything; `moved_s` when it gave
+    partitions up."""
 
-    owner = Owner(rows, LoopClock(), work, partitions=1, lease_s=LEASE_S, partitions_max=0)  # type: ignore[arg-type]
-    return asyncio.create_task(owner.run())
+    def __init__(
+        self,
+        rows: Rows,
+        name: str,
+        *,
+        log: asyncio.Event | None = None,
+        room: int = 0,
+        fails: Exception | None = None,
+        settles_s: float = 0.0,
+    ) -> None:
+        self.fails = fails
+        self.moved_s: list[float] = []
+
+        async def work(shift: Shift) -> None:
+            if log is not None and not log.is_set():
+                raise Unavailable("The log is away.")
+            shift.claimed(await rows.take(shift.partition, name, shift.seen))
+            if self.fails is not None:
+                raise self.fails
+            shift.works = True
+            await shift.leaving.wait()
+            await asyncio.sleep(settles_s)
+            self.moved_s.append(asyncio.get_running_loop().time())
+            rows.release(shift.partition)
+
+        self.owner = Owner(
+            rows,  # type: ignore[arg-type]
+            LoopClock(),
+            work,
+            name=name,
+            partitions=len(rows.epochs),
+            lease_s=LEASE_S,
+            partitions_max=room,
+        )
+        self._running = asyncio.create_task(self.owner.run())
+
+    def cancel(self) -> None:
+        self._running.cancel()
+
+    async def leave(self) -> None:
+        await self.owner.leave()
+        self._running.cancel()
 
 
 def test_a_worker_that_is_silent_for_a_lease_is_replaced() -> None:
     async def scenario() -> None:
         rows = Rows()
-        first = _process(rows, "first")
+        first = Process(rows, "first")
         await asyncio.sleep(1)
-        second = _process(rows, "second")
+        second = Process(rows, "second")
         await asyncio.sleep(10 * LEASE_S)
         assert (rows.names, rows.epochs) == (["first"], [1])
         first.cancel()
@@ -88,11 +148,11 @@ def test_a_worker_that_is_silent_for_a_lease_is_replaced() -> None:
 def test_nobody_is_taken_for_dead_because_the_book_was_away() -> None:
     async def scenario() -> None:
         rows = Rows()
-        first = _process(rows, "first")
+        first = Process(rows, "first")
         await asyncio.sleep(1)
         others = []
         for number in range(5):  # each looks at another moment
-            others.append(_process(rows, f"other {number}"))
+            others.append(Process(rows, f"other {number}"))
             await asyncio.sleep(0.19)
         for away_s in (1.0, 3.3, 4.9, LEASE_S, 2.4 * LEASE_S, 20 * LEASE_S):
             await asyncio.sleep(2 * LEASE_S + 0.37)
@@ -110,12 +170,99 @@ def test_nobody_is_taken_for_dead_because_the_book_was_away() -> None:
 def test_a_partition_is_taken_as_soon_as_the_log_is_back() -> None:
     async def scenario() -> None:
         rows, log = Rows(), asyncio.Event()
-        only = _process(rows, "only", log=log)
+        only = Process(rows, "only", log=log)
         await asyncio.sleep(10 * LEASE_S + 0.5)
         assert rows.epochs == [0]
         log.set()
         await asyncio.sleep(2.5)
         assert (rows.names, rows.epochs) == (["only"], [1])
         only.cancel()
+
+    _simulated(scenario)
+
+
+def test_a_worker_that_joins_later_gets_its_share_one_partition_after_the_other() -> None:
+    async def scenario() -> None:
+        rows = Rows(8)
+        first = Process(rows, "first", settles_s=2.5)
+        await asyncio.sleep(2 * LEASE_S)
+        assert rows.counts() == {"first": 8}
+        second = Process(rows, "second")
+        await asyncio.sleep(5 * LEASE_S)
+        assert rows.counts() == {"first": 4, "second": 4}
+        assert all(after - before >= 2.5 for before, after in zip(first.moved_s, first.moved_s[1:], strict=False))
+        third = Process(rows, "third")
+        await asyncio.sleep(4 * LEASE_S)
+        assert sorted(rows.counts().values()) == [2, 3, 3]
+        epochs = list(rows.epochs)
+        await asyncio.sleep(20 * LEASE_S)
+        assert rows.epochs == epochs  # nothing moves any more
+        for each in (first, second, third):
+            each.cancel()
+
+    _simulated(scenario)
+
+
+def test_what_a_dead_worker_had_is_shared_by_those_that_are_left() -> None:
+    async def scenario() -> None:
+        rows = Rows(12)
+        processes = [Process(rows, name) for name in ("a", "b", "c")]
+        await asyncio.sleep(8 * LEASE_S)
+        assert rows.counts() == {"a": 4, "b": 4, "c": 4}
+        processes[0].cancel()
+        await asyncio.sleep(LEASE_S + 2.5)
+        assert rows.counts() == {"b": 6, "c": 6}
+        await asyncio.sleep(30 * LEASE_S)
+        assert list(rows.workers) == ["b", "c"]
+        for each in processes:
+            each.cancel()
+
+    _simulated(scenario)
+
+
+def test_what_a_worker_leaves_on_purpose_is_taken_at_once() -> None:
+    async def scenario() -> None:
+        rows = Rows(6)
+        first, second = Process(rows, "first"), Process(rows, "second")
+        await asyncio.sleep(4 * LEASE_S)
+        assert rows.counts() == {"first": 3, "second": 3}
+        await first.leave()
+        await asyncio.sleep(LEASE_S / 5 + 0.1)
+        assert rows.counts() == {"second": 6}
+        assert list(rows.workers) == ["second"]
+        second.cancel()
+
+    _simulated(scenario)
+
+
+def test_nobody_is_given_more_than_it_has_room_for_but_what_nobody_takes() -> None:
+    async def scenario() -> None:
+        rows = Rows(8)
+        small, large = Process(rows, "small", room=1), Process(rows, "large")
+        await asyncio.sleep(8 * LEASE_S)
+        assert rows.counts() == {"large": 7, "small": 1}
+        large.cancel()
+        await asyncio.sleep(3 * LEASE_S)
+        assert rows.counts() == {"small": 8}
+        small.cancel()
+
+    _simulated(scenario)
+
+
+@pytest.mark.parametrize("error", [Unavailable("Its line to the log is cut."), ValueError("a defect")])
+def test_a_worker_that_cannot_work_is_not_given_one_partition_after_the_other(error: Exception) -> None:
+    async def scenario() -> None:
+        rows = Rows(8)
+        good = Process(rows, "good")
+        await asyncio.sleep(2 * LEASE_S)
+        bad = Process(rows, "bad", fails=error)
+        await asyncio.sleep(50)  # less than what it is wary for
+        assert len(good.moved_s) == 1
+        assert rows.counts() == {"good": 8}
+        bad.fails = None
+        await asyncio.sleep(100)
+        assert rows.counts() == {"bad": 4, "good": 4}
+        good.cancel()
+        bad.cancel()
 
     _simulated(scenario)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 import pytest
 
 from accrue.clock import ManualClock
-from accrue.errors import NotFound, Unavailable
+from accrue.errors import AccrueError, Elsewhere, NotFound, Unavailable
 from accrue.web.circuit import CircuitBreaker
 
 
@@ -54,11 +54,12 @@ def test_it_opens_after_so_many_failures_in_a_row_and_then_refuses_at_once(clock
     assert refusal.retry_after_s == pytest.approx(1.5)
 
 
-def test_an_answer_that_says_no_is_an_answer(clock: ManualClock) -> None:
+@pytest.mark.parametrize("answer", [NotFound("There is no such user."), Elsewhere("Another worker has it.")])
+def test_an_answer_that_says_no_is_an_answer(clock: ManualClock, answer: AccrueError) -> None:
     circuit = breaker(clock)
 
-    with pytest.raises(NotFound), circuit.asking():
-        raise NotFound("There is no such user.")
+    with pytest.raises(type(answer)), circuit.asking():
+        raise answer
 
     assert circuit.state == "closed"
 

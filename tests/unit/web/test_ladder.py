@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from accrue import errors
 from accrue.clock import ManualClock
 from accrue.connect.http import BrokenOff
 from accrue.errors import Unavailable
@@ -56,11 +57,17 @@ def ladder(
     shares_boards: bool = True,
     elsewhere: Any = None,
     address: str = "http://worker",
+    moves_to: str = "",
     find: Callable[[str], Awaitable[None]] = known,
 ) -> httpx.AsyncClient:
+    async def look() -> None:
+        nonlocal address
+        address = moves_to
+
     neighbours = Neighbours(
         is_here=lambda tenant: here,
         address_of=lambda tenant: address and f"{address}/{tenant}",
+        look=look,
         forwarder=elsewhere or Elsewhere(),
         clock=ManualClock(),
         find=find,
@@ -136,6 +143,34 @@ async def test_a_worker_that_is_not_as_far_as_a_read_wants_is_asked_by_others_al
     async with ladder(elsewhere=Behind()) as client:
         assert (await client.get(f"{USER}?after=7")).status_code == 503
         assert (await client.get(USER)).text == "worker"
+
+
+class MovedFrom(Elsewhere):
+    """The worker at one address says that the tenant is another's."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.old = address
+
+    async def forward(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self.addresses.append(address)
+        if address.startswith(self.old):
+            raise errors.Elsewhere("the partition is changing hands")
+        await self.app(scope, receive, send)
+
+
+async def test_a_worker_that_has_the_tenant_no_more_is_not_taken_for_dead_and_the_new_one_is_asked_at_once() -> None:
+    moved = MovedFrom("http://worker")
+    async with ladder(elsewhere=moved, moves_to="http://other") as client:
+        assert (await client.get(USER)).text == "worker"
+    assert moved.addresses == ["http://worker/default", "http://other/default"]
+
+    between = MovedFrom("http://worker")
+    async with ladder(elsewhere=between, moves_to="http://worker") as client:  # nobody has it yet
+        for _ in range(2):
+            assert (await client.get(USER)).text == "book"
+        assert (await client.post("/v1/admin/failed/replay", content=b"{}")).status_code == 503
+    assert len(between.addresses) == 3
 
 
 async def test_what_is_worked_on_here_falls_back_on_the_book_when_its_boards_are_gone() -> None:

@@ -1,4 +1,4 @@
--- Taking a partition, and settling. Touches every table but `migrations` and `deployment`.
+-- Taking a partition, and settling. Touches every table but `migrations`, `workers` and `deployment`.
 --
 -- Rows arrive as JSON arrays in temp.chunks, a few thousand a row, and each table is then written by one statement
 -- in the order of its primary key. So the interpreter lock is needed a few times a table and not once a row, and

@@ -1,4 +1,4 @@
--- Taking a partition, and settling. Touches every table but `migrations` and `deployment`.
+-- Taking a partition, and settling. Touches every table but `migrations`, `workers` and `deployment`.
 --
 -- The rows of a settlement are first copied into temporary tables of the connection, `staged_<table>`, and each table is
 -- then written by one statement in the order of its primary key, so that each page of a large index is changed once.
