@@ -15,7 +15,8 @@ import pytest
 from accrue.boards.base import BoardKey, Boards, Change, Turn
 from accrue.boards.memory import MemoryBoards
 from accrue.boards.redis import RedisBoards
-from accrue.connect.redis import RedisClient, address_of
+from accrue.connect.redis import RedisClient
+from accrue.connect.redis_address import address_of
 from accrue.core.ranking import Order, Row
 
 LOG = "the log"

@@ -11,7 +11,7 @@ import pytest
 
 from accrue.boards.base import BoardKey, Change, Mark, Turn
 from accrue.boards.redis import RedisBoards
-from accrue.connect.redis import Address, address_of
+from accrue.connect.redis_address import Address, address_of
 from accrue.core.ranking import Order, Row
 from accrue.errors import Corrupt, Full, Lost, Misconfigured, NotFound, Unavailable
 from contract.published import LOG

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from accrue.connect.redis import RedisClient, Script, address_of
+from accrue.connect.redis import RedisClient, Script
+from accrue.connect.redis_address import address_of
 from accrue.errors import Misconfigured, Unavailable
 from servers.cluster import RedisCluster
 

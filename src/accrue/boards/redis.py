@@ -25,7 +25,8 @@ from accrue.boards.redis_cursor import After, after_cursors
 from accrue.boards.redis_layout import board_key, check, columns, keys, read_what, row_of, tag, what_text
 from accrue.boards.redis_usage import usage_of
 from accrue.boards.turns import another_log, fenced, lost
-from accrue.connect.redis import RedisClient, Said, Script, address_of
+from accrue.connect.redis import RedisClient, Said, Script
+from accrue.connect.redis_address import address_of
 from accrue.core.ranking import Order, Row, Standing, Style
 from accrue.errors import Gone, NotFound, Rejected, Unavailable
 

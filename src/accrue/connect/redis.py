@@ -1,9 +1,5 @@
 """Redis: one client for a deployment, its settings checked, its scripts loaded, its errors translated.
 
-    redis://[user:password@]host:port/0?name=accrue          one server
-    redis-cluster://[user:password@]host:port?name=accrue    a cluster, known by any of its nodes
-    rediss://... and rediss-cluster://...                    the same over TLS
-
 Nothing waits for longer than `WAIT_S_MAX` for a server that does not answer, or `CLUSTER_WAIT_S_MAX` for a cluster. A
 client connects by itself again.
 """
@@ -15,18 +11,19 @@ import hashlib
 from collections.abc import Awaitable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
-from msgspec import Struct
 
+from accrue.connect.redis_address import Address
 from accrue.errors import AccrueError, Corrupt, Full, Misconfigured, Unavailable
 
 try:
     from redis import exceptions as said
-    from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, SSLConnection
+    from redis.asyncio import BlockingConnectionPool, Redis, SSLConnection
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
+
+    from accrue.connect.redis_cluster import CLOSED_MEANWHILE, Cluster
 except ImportError as missing:
     raise Misconfigured("Redis needs a package that is not installed: pip install accrue[redis]") from missing
 
@@ -35,45 +32,14 @@ CONNECTIONS_MAX = 32
 RETRIES = 1
 """A connection that the server closed while nobody used it shows that only when it is used. Whatever is sent may be
 sent twice: it reads, or it is a write that a server takes once."""
-NODES_TRIED_MAX = 3
-"""Of a cluster, one after the other, when some are away: each may take as long as a time-out."""
 CLUSTER_WAIT_S_MAX = 3.0
 """A cluster's client asks node after node, twice, when none answers; enough for one that does to be found."""
-NAME = "accrue"
-PORT = 6379
 VERSION_MIN = 7
-SCHEMES = {
-    "redis": (False, False),
-    "rediss": (False, True),
-    "redis-cluster": (True, False),
-    "rediss-cluster": (True, True),
-}
 FULL = ("OOM", "MISCONF")
 NOT_ALLOWED = ("NOAUTH", "WRONGPASS", "NOPERM")
 FAILURES = (said.RedisError, said.RedisClusterException, OSError, TimeoutError)
-CLOSED_MEANWHILE = (AttributeError, RuntimeError)
-"""What the client of a cluster raises for a call whose connection it closed itself, as no node answered another."""
 
 logger = structlog.get_logger("accrue.connect")
-
-
-class Address(Struct, frozen=True, kw_only=True):
-    """Where the boards are, and the name of the deployment, which every key begins with."""
-
-    host: str
-    port: int
-    database: int
-    user: str | None
-    password: str | None
-    name: str
-    is_cluster: bool
-    is_encrypted: bool
-
-    def __str__(self) -> str:
-        scheme = next(word for word, kind in SCHEMES.items() if kind == (self.is_cluster, self.is_encrypted))
-        return f"{scheme}://{self.host}:{self.port}" + ("" if self.is_cluster else f"/{self.database}")
-
-    __repr__ = __str__  # never the password
 
 
 class Script:
@@ -86,66 +52,6 @@ class Script:
         self.text = text
         self.errors = errors
         self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def address_of(url: str) -> Address:
-    """Read a URL. Raises `Misconfigured`, without showing what it holds of a password."""
-    try:
-        parts = urlsplit(url)
-        port, options = parts.port or PORT, dict(parse_qsl(parts.query, keep_blank_values=True))
-    except ValueError:
-        raise _misread("it cannot be read as a URL") from None
-    if parts.scheme not in SCHEMES:
-        raise _misread(f"it begins with {parts.scheme!r}, not with one of {', '.join(SCHEMES)}")
-    is_cluster, is_encrypted = SCHEMES[parts.scheme]
-    if not parts.hostname:
-        raise _misread("it names no host")
-    unknown = sorted(options.keys() - {"name"})
-    if unknown:
-        raise _misread(f"it has no option {unknown[0]!r}, only name")
-    name = options.get("name", NAME)
-    if not name or any(character in name for character in "{}% \t\n:/"):
-        raise _misread("a name is without braces, colons, slashes, percent signs and blanks")
-    path = parts.path.strip("/")
-    if not (path == "" or (path.isascii() and path.isdigit())) or (is_cluster and path not in ("", "0")):
-        raise _misread("after the host comes the number of a database" + (", 0 in a cluster" if is_cluster else ""))
-    return Address(
-        host=parts.hostname,
-        port=port,
-        database=int(path or 0),
-        user=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        name=name,
-        is_cluster=is_cluster,
-        is_encrypted=is_encrypted,
-    )
-
-
-class _Cluster(RedisCluster):
-    """One that gets over a node that is away.
-
-    The library, each time it looks where the slots are, asks its first node which commands there are. While that one is
-    away it fails at it, and with it whatever is asked of the other nodes. So then the next one is the first.
-    """
-
-    async def initialize(self, *args: Any, **options: Any) -> RedisCluster:
-        for _ in range(NODES_TRIED_MAX):
-            try:
-                return await super().initialize(*args, **options)
-            except (said.ConnectionError, said.TimeoutError):
-                first = next(iter(self.nodes_manager.nodes_cache))
-                self.nodes_manager.move_node_to_end_of_cached_nodes(first)
-        return await super().initialize(*args, **options)
-
-    async def aclose(self) -> None:
-        """What the library does when slots are not served, to look for them anew. Here it does only that: else all
-        connections would be closed, and with them whatever others wait for."""
-        self._initialize = True
-
-    async def leave(self) -> None:
-        """Close the connections."""
-        self._initialize = False  # else the library thinks that there are none
-        await super().aclose()
 
 
 class RedisClient:
@@ -164,7 +70,7 @@ class RedisClient:
         }
         self._client: Any  # the two are not of one type, and the library's stubs promise less than it does
         if address.is_cluster:
-            self._client = _Cluster(
+            self._client = Cluster(
                 host=address.host,
                 port=address.port,
                 max_connections=CONNECTIONS_MAX,
@@ -315,9 +221,3 @@ def _judge(place: str, info: dict[str, Any], *, is_cluster: bool) -> None:
             f"{place} evicts keys when its memory is full (maxmemory-policy {policy}), and boards would lose members. "
             "Set it: CONFIG SET maxmemory-policy noeviction, and in its configuration."
         )
-
-
-def _misread(why: str) -> Misconfigured:
-    return Misconfigured(
-        f"The URL of the boards is not right: {why}. Example: redis://:password@host:6379/0?name=accrue"
-    )

@@ -153,7 +153,8 @@ async def _refuse_full(url: str) -> None:
 
 
 async def _redis(url: str, *command: str) -> object:
-    from accrue.connect.redis import RedisClient, address_of
+    from accrue.connect.redis import RedisClient
+    from accrue.connect.redis_address import address_of
 
     client = RedisClient(address_of(url))
     try:
