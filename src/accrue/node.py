@@ -214,24 +214,10 @@ async def _asking(config: Config, directory: Directory, clock: Clock, stack: Asy
         from accrue.web.asking import Asking  # its HTTP client is an extra, which the library can do without
     except Misconfigured:
         return nobody
-    asking = await stack.enter_async_context(Asking(clock))
+    asking = await stack.enter_async_context(Asking(directory, clock))
 
     async def ask(tenant: str, position: Position) -> bytes | None:
-        partition = partition_of(tenant, config.partitions)
-        address = directory.address(partition)
-        said = Unavailable("No worker that could be asked has this tenant just now.")
-        try:
-            if address:
-                return await asking.outcomes(address, partition, position)
-        except Unavailable as error:
-            said = error
-        if directory.is_silent(partition):
-            raise said
-        await directory.look()  # it may be another's by now
-        newer = directory.address(partition)
-        if newer in ("", address):
-            raise said
-        return await asking.outcomes(newer, partition, position)
+        return await asking.outcomes(partition_of(tenant, config.partitions), position)
 
     return ask
 

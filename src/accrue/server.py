@@ -37,9 +37,9 @@ from accrue.serve.query import WAIT_S_MAX
 from accrue.web import docs, openapi
 from accrue.web.address import sent_path
 from accrue.web.app import framework
-from accrue.web.body import App, Message, Receive, Scope, Send
+from accrue.web.body import App, Receive, Scope, Send
 from accrue.web.cached import Cached
-from accrue.web.counted import Counted
+from accrue.web.counted import Counted, Noting
 from accrue.web.ladder import Forwards, Ladder, Neighbours
 from accrue.web.problems import WrongMethod, answer_of
 from accrue.web.told import HERE_S_MAX, Told
@@ -176,17 +176,11 @@ class Front:
             "root_path": "",
             "method": "GET" if method == "HEAD" else method,
         }
-        status = 500
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        noting = Noting(send)
         await self._rest(inner, receive, noting)
-        route = inner.get("path_template") if status not in (404, 405) or inner.get("path_params") else None
-        self._traffic.answered(Request(method if method in METHODS else "other", str(route or NO_ROUTE), status))
+        found = noting.status not in (404, 405) or inner.get("path_params")
+        route = str((found and inner.get("path_template")) or NO_ROUTE)
+        self._traffic.answered(Request(method if method in METHODS else "other", route, noting.status))
 
     async def _not_with_this(self, method: str, send: Send) -> None:
         allowed = WrongMethod(f"{method[:20]} is not possible here; POST is.", allowed="POST")

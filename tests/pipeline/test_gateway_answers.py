@@ -150,9 +150,9 @@ async def test_the_events_of_a_record_are_asked_about_once(engines: Servers, mon
             await until(lambda: gateway.node.commit.queue_events == 49)
         return await append(partition, record)
 
-    async def counting(self: Asking, address: str, partition: int, position: int) -> bytes | None:
+    async def counting(self: Asking, partition: int, position: int) -> bytes | None:
         asked.append(position)
-        return await ask(self, address, partition, position)
+        return await ask(self, partition, position)
 
     monkeypatch.setattr(Asking, "outcomes", counting)
     monkeypatch.setattr(afar, "AGAIN_S", 60)  # an answer that is not there at once is no reason to ask again

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from accrue.clock import Clock
 from accrue.connect.http import Peers
@@ -34,10 +34,27 @@ RETRY_S = 2.0
 """A worker that did not answer is left alone this long."""
 
 
+class Addresses(Protocol):
+    """Where workers listen; see `Directory`."""
+
+    def address(self, partition: int) -> str:
+        """The URL of the partition's worker; empty when it has none just now."""
+        ...
+
+    def is_silent(self, partition: int) -> bool:
+        """Whether the partition's worker cannot be asked at all."""
+        ...
+
+    async def look(self) -> None:
+        """Look anew. Raises `Unavailable`."""
+        ...
+
+
 class Asking:
     """Asks, while its block runs."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, addresses: Addresses, clock: Clock) -> None:
+        self._addresses = addresses
         self._peers = Peers(connect_s=CONNECT_S_MAX, piece_s=ANSWER_S_MAX)
         self._circuits = Circuits(clock, retry_s=RETRY_S)
         self._turns: defaultdict[int, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(QUESTIONS_MAX))
@@ -51,10 +68,28 @@ class Asking:
     ) -> None:
         await self._peers.__aexit__(kind, error, trace)
 
-    async def outcomes(self, address: str, partition: int, position: int) -> bytes | None:
-        """What became of the events of a record, as the process at `address` says, once reads show it; None when that
-        is no longer remembered. Raises `Elsewhere` when it does not know, or not yet, and `Unavailable` when it does
-        not answer."""
+    async def outcomes(self, partition: int, position: int) -> bytes | None:
+        """What became of the events of a record, as the partition's worker says, once reads show it; None when that is
+        no longer remembered. One that has the partition no more is not the last to be asked.
+
+        Raises `Elsewhere` when the worker does not know, or not yet, and `Unavailable` when none answers."""
+        address = self._addresses.address(partition)
+        said = Unavailable("No worker that could be asked has this tenant just now.")
+        try:
+            if address:
+                return await self._outcomes(address, partition, position)
+        except Unavailable as error:
+            said = error
+        if self._addresses.is_silent(partition):
+            raise said
+        await self._addresses.look()  # it may be another's by now
+        newer = self._addresses.address(partition)
+        if newer in ("", address):
+            raise said
+        return await self._outcomes(newer, partition, position)
+
+    async def _outcomes(self, address: str, partition: int, position: int) -> bytes | None:
+        """As the process at `address` says."""
         async with self._turns[partition]:
             with self._circuits.of(address).asking():
                 status, body = await self._asked(address, f"partition={partition}&position={position}")

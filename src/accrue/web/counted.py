@@ -15,6 +15,18 @@ from accrue.web.parameters import FORWARDED
 from accrue.web.traffic import METHODS, NO_ROUTE, Request, Traffic
 
 
+class Noting:
+    """A `send` that notes the status of the answer: 500 as long as there is none."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.status = send, 500
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+
 class Counted:
     """Answers as `app` does. `templates` are the addresses there are, as `/v1/users/{id:str}`."""
 
@@ -30,19 +42,12 @@ class Counted:
         if scope["type"] != "http" or any(name == FORWARDED for name, _ in scope["headers"]):
             await self._app(scope, receive, send)
             return
-        status = 500
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        noting = Noting(send)
         try:
             await self._app(scope, receive, noting)
         finally:
             method = scope["method"]
-            self._requests[Request(method if method in METHODS else "other", self._route(scope), status)] += 1
+            self._requests[Request(method if method in METHODS else "other", self._route(scope), noting.status)] += 1
 
     def _route(self, scope: Scope) -> str:
         sent = sent_path(scope).split("/")

@@ -31,6 +31,23 @@ async def outcomes(partition: int, position: int) -> bytes | None:
 TOLD = Told(rest, outcomes)
 
 
+class Whereabouts:
+    """Everything is at one address, and at another one after a look."""
+
+    def __init__(self, url: str, *, moved_to: str | None = None, silent: bool = False) -> None:
+        self.url, self.moved_to, self.silent, self.looks = url, moved_to or url, silent, 0
+
+    def address(self, partition: int) -> str:
+        return self.url
+
+    def is_silent(self, partition: int) -> bool:
+        return self.silent
+
+    async def look(self) -> None:
+        self.looks += 1
+        self.url = self.moved_to
+
+
 @pytest.mark.parametrize(
     ("method", "query", "status"),
     [
@@ -56,21 +73,43 @@ async def test_a_question_has_an_answer_whatever_it_is(method: str, query: str, 
 
 
 async def test_what_is_told_is_what_who_asks_gets() -> None:
-    async with served(TOLD) as url, Asking(ManualClock()) as asking:
-        assert await asking.outcomes(url, 3, 17) == b"\0\1"
-        assert await asking.outcomes(url, 3, 18) == b""
-        assert await asking.outcomes(url, 3, 99) is None
+    async with served(TOLD) as url, Asking(Whereabouts(url), ManualClock()) as asking:
+        assert await asking.outcomes(3, 17) == b"\0\1"
+        assert await asking.outcomes(3, 18) == b""
+        assert await asking.outcomes(3, 99) is None
         for _ in range(2):  # an answer that says no does not stop anybody from asking again
             with pytest.raises(Unavailable, match="does not know what became of position 17"):
-                await asking.outcomes(url, 0, 17)
+                await asking.outcomes(0, 17)
 
 
 async def test_who_does_not_answer_is_left_alone_for_a_while() -> None:
     clock = ManualClock()
-    async with raw(None, b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n\1") as worker, Asking(clock) as asking:
+    async with (
+        raw(None, b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n\1") as worker,
+        Asking(Whereabouts(worker.url), clock) as asking,
+    ):
         for _ in range(3):
             with pytest.raises(Unavailable):
-                await asking.outcomes(worker.url, 3, 17)
+                await asking.outcomes(3, 17)
         assert len(worker.requests) == 1
         clock.advance(seconds=2)
-        assert await asking.outcomes(worker.url, 3, 17) == b"\1"
+        assert await asking.outcomes(3, 17) == b"\1"
+
+
+async def test_where_a_partition_has_moved_the_new_worker_is_asked() -> None:
+    async with served(TOLD) as url, raw(None) as gone:
+        for was in (gone.url, ""):
+            where = Whereabouts(was, moved_to=url)
+            async with Asking(where, ManualClock()) as asking:
+                assert await asking.outcomes(3, 17) == b"\0\1"
+                assert where.looks == 1
+                assert await asking.outcomes(3, 18) == b""
+                assert where.looks == 1
+
+
+async def test_a_worker_that_cannot_be_asked_is_not_looked_for() -> None:
+    where = Whereabouts("", silent=True)
+    async with Asking(where, ManualClock()) as asking:
+        with pytest.raises(Unavailable, match="could be asked"):
+            await asking.outcomes(3, 17)
+    assert where.looks == 0
