@@ -18,24 +18,28 @@ class Silence:
     """Which connections bring nothing any more: all there are, from `fall` on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._made: list[StreamConnection] = []
+        self.made: list[StreamConnection] = []
         self._deaf: list[tuple[StreamConnection, int]] = []
+        self.everything = False
         made, take = StreamConnection.connection_made, StreamConnection._take
 
         def note(connection: StreamConnection, transport: asyncio.BaseTransport) -> None:
-            self._made.append(connection)
+            self.made.append(connection)
             made(connection, transport)
 
         def drop(connection: StreamConnection, frame: schema.Frame) -> None:
-            if not (isinstance(frame, schema.Deliver) and (connection, frame.subscription_id) in self._deaf):
-                take(connection, frame)
+            if isinstance(frame, schema.Deliver) and (
+                self.everything or (connection, frame.subscription_id) in self._deaf
+            ):
+                return
+            take(connection, frame)
 
         monkeypatch.setattr(StreamConnection, "connection_made", note)
         monkeypatch.setattr(StreamConnection, "_take", drop)
 
     def fall(self) -> None:
         """Everything that is subscribed to now; not what will be."""
-        self._deaf = [(connection, number) for connection in self._made for number in connection._subscriptions]
+        self._deaf = [(connection, number) for connection in self.made for number in connection._subscriptions]
 
 
 @pytest.fixture
@@ -89,6 +93,20 @@ async def test_a_reader_gets_what_a_silent_subscription_did_not_bring(
         await asyncio.wait([appended])
 
 
+async def test_a_question_given_up_by_its_caller_leaves_nothing_behind(logs: list[Log], silence: Silence) -> None:
+    (log, _) = logs
+    last = await log.append(0, b"heard")
+    silence.everything = True
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await log.end(0)
+    silence.everything = False
+    async with asyncio.timeout(WAIT_S_MAX):
+        assert await log.end(0) == last
+    assert all(len(connection._subscriptions) < 2 for connection in silence.made if connection.error is None)
+
+
 async def test_a_reader_that_has_everything_keeps_its_connection(logs: list[Log], silence: Silence) -> None:
     here, there = logs
     last = await here.append(0, b"heard")
@@ -96,8 +114,8 @@ async def test_a_reader_that_has_everything_keeps_its_connection(logs: list[Log]
         await there.read(0, after=last - 1, size_bytes_max=1)
         reading = asyncio.ensure_future(there.read(0, after=last, size_bytes_max=1))
         await asyncio.sleep(1.0)  # it has looked a few times
-        connections = len(silence._made)
+        connections = len(silence.made)
         await here.append(0, b"heard too")
 
         assert await reading == [(last + 1, b"heard too")]
-        assert len(silence._made) == connections
+        assert len(silence.made) == connections

@@ -32,8 +32,8 @@ class Owned(NamedTuple):
 
 
 class Attending(NamedTuple):
-    """A worker that said it was there. It has `room` for so many partitions in all. A wary one could not work on one
-    lately: it wants no more than nobody else takes."""
+    """A worker that said it was there. It has `room` for so many partitions in all. A wary one wants none while others
+    can have it: one is on its way to it already, or it could not work on one lately."""
 
     name: str
     heartbeat: int

@@ -132,7 +132,7 @@ class Stream:
                 if self._line.is_closed or loop.time() > give_up_s:
                     raise
                 wait_s = RETRY_S
-            if not await recent.wait(heard, wait_s):
+            if not await recent.wait(heard, wait_s) and give_up_s is None:
                 await self._see(after)
 
     async def begin(self) -> Position:
@@ -295,6 +295,9 @@ class Stream:
             silent = Unavailable(f"{self._address} did not show the stream {self._name} within {PROBE_WAIT_S_MAX:g} s.")
             connection.abort(silent)
             raise silent from error
+        except asyncio.CancelledError:  # its subscription would stay
+            connection.abort(Unavailable(f"{self._address} did not show {self._name} for so long as was waited."))
+            raise
         finally:
             self._probes.remove(chunk)
             chunk.cancel()

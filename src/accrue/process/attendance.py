@@ -26,12 +26,13 @@ class Attendance:
     def __init__(self, *, lease_s: float) -> None:
         self._lease_s = lease_s
         self._sights: dict[str, _Sight] = {}
+        self._silent: set[str] = set()
         self.gone: list[str] = []
         """Who was silent for long at the last look."""
 
     def look_away(self) -> None:
-        """The book could not be asked, nor told: every lease begins anew."""
-        self._sights.clear()
+        """The book could not be asked, nor told: the lease of everyone who was there begins anew."""
+        self._sights = {name: self._sights[name] for name in self._silent}
 
     def look(self, rows: Iterable[Attending], *, now_s: float) -> list[Attending]:
         """Who is there. To be called a few times in every lease, with the book's rows and a monotonic time."""
@@ -48,4 +49,5 @@ class Attendance:
             elif silent_s >= FORGET_LEASES * self._lease_s:
                 self.gone.append(row.name)
         self._sights = seen
+        self._silent = seen.keys() - {row.name for row in here}
         return here

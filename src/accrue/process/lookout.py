@@ -15,10 +15,12 @@ from accrue.book.owning import Owned
 
 class Free(NamedTuple):
     """A partition that may be taken: the claim names the row as it was `seen` (epoch, heartbeat), so that of two
-    candidates one gets it. `unwanted` when it was free for another whole lease and nobody took it."""
+    candidates one gets it. `given_up` when it has no owner, else that one is silent. `unwanted` when it was free for
+    another whole lease and nobody took it."""
 
     partition: int
     seen: tuple[int, int]
+    given_up: bool
     unwanted: bool
 
 
@@ -53,5 +55,5 @@ class Lookout:
             quiet_s = now_s - sight.since_s
             if given_up or quiet_s >= self._lease_s:
                 wait_s = self._lease_s if given_up else 2 * self._lease_s
-                free.append(Free(partition, seen, quiet_s >= wait_s))
+                free.append(Free(partition, seen, given_up, quiet_s >= wait_s))
         return free

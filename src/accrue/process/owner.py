@@ -2,9 +2,9 @@
 
 Every `lease_s / 5`:
 
-1. say that it is there, and look at the rows of all partitions and workers in the book (lookout.py, attendance.py);
-2. begin to work on those of the free ones that are its share (sharing.py); 3. give one up when another worker has two
-fewer; 4. raise the heartbeat of each it works on: whoever is told that the epoch is another's stops at once.
+1. raise the heartbeat of each partition it works on: whoever is told that the epoch is another's stops at once;
+2. look at the rows of all partitions and workers in the book (lookout.py, attendance.py); 3. begin to work on those of
+the free ones that are its share, or give one up (sharing.py); 4. say that it is there.
 
 While the book is out of reach nobody can take anything, so whoever works goes on.
 """
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import structlog
 from msgspec import Struct
 
-from accrue.book.owning import Owned, Owners
+from accrue.book.owning import Attending, Owned, Owners
 from accrue.clock import Clock
 from accrue.errors import AccrueError, Fenced, Unavailable
 from accrue.process.attendance import Attendance
@@ -87,6 +87,7 @@ class Owner:
         self._lookout = Lookout(partitions=partitions, lease_s=lease_s)
         self._attendance = Attendance(lease_s=lease_s)
         self._attending = asyncio.Lock()
+        self._attended = False
         self._wary_until_s = 0.0
         self._shifts: dict[Shift, asyncio.Task[None]] = {}
         self._paused: dict[int, float] = {}
@@ -120,42 +121,55 @@ class Owner:
         self._leaving = True
         for shift in self._shifts:
             shift.leaving.set()
-        with suppress(Unavailable):  # then the others find out by themselves
-            async with self._attending:
-                await self._owners.depart(self._name)
+        async with self._attending:
+            if self._attended:
+                with suppress(AccrueError):  # then the others find out by themselves
+                    await self._owners.depart(self._name)
         if self._shifts:
             await asyncio.wait(list(self._shifts.values()))
 
     async def _look(self) -> None:
         """Once: the steps above."""
         # 1.
-        is_wary = self._clock.monotonic_s() < self._wary_until_s
-        async with self._attending:
-            if not self._leaving:
-                await self._owners.attend(self._name, room=self._room, is_wary=is_wary)
+        await asyncio.gather(*(self._beat(shift) for shift in list(self._shifts)))
+        # 2.
         rows, workers = await self._owners.owners(), await self._owners.attending()
         now_s = self._clock.monotonic_s()
         here = self._attendance.look(workers, now_s=now_s)
-        held = Counter(row.owner for row in rows)
-        others = [
-            Colleague(each.name, held[each.name], each.room, each.is_wary) for each in here if each.name != self._name
-        ]
         self._forget(rows)
-        # 2.
+        # 3.
         mine = {shift.partition for shift in self._shifts}
         free = [each for each in self._lookout.look(rows, now_s=now_s) if each.partition not in mine]
-        me = Colleague(self._name, len(mine), self._room, is_wary)
-        shares = shared_out((each.partition for each in free), [me, *others])
+        me = Colleague(self._name, len(mine), self._room, self._is_wary(now_s))
+        others = self._others(rows, here, free)
+        shares = shared_out(free, [me, *others])
         for each in free:
             if each.unwanted or shares.get(each.partition) == self._name:
                 self._take(each)
-        # 3.
-        if not free and should_give_up(len(mine), others):
+        if not free and should_give_up(me, others):
             self._give_one_up()
         # 4.
-        await asyncio.gather(*(self._beat(shift) for shift in list(self._shifts)))
+        async with self._attending:
+            if not self._leaving:
+                await self._owners.attend(self._name, room=self._room, is_wary=self._is_wary(now_s))
+                self._attended = True
         for name in self._attendance.gone:
             await self._owners.depart(name)
+
+    def _is_wary(self, now_s: float) -> bool:
+        """Whether others should go first: something is on its way here, or could not be worked on lately."""
+        return now_s < self._wary_until_s or any(not shift.works for shift in self._shifts)
+
+    def _others(self, rows: Iterable[Owned], here: Iterable[Attending], free: Iterable[Free]) -> list[Colleague]:
+        """Who else is there: not whoever let a partition go silent."""
+        silent = {each.partition for each in free if not each.given_up}
+        apart = {row.owner for row in rows if row.partition in silent} | {self._name}
+        held = Counter(row.owner for row in rows)
+        return [
+            Colleague(each.name, held[each.name], each.room, each.is_wary, each.heartbeat <= LOOKS_PER_LEASE)
+            for each in here
+            if each.name not in apart
+        ]
 
     def _give_one_up(self) -> None:
         """One that is caught up with, and not while another is on its way out."""

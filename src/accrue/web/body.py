@@ -26,6 +26,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Body = TypeVar("Body")
 
 
+def has_body(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request announces one."""
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes]) -> bytes:
     """The whole body. Raises `TooLarge`, before reading it when its announced length says so already, `Malformed` when
     the client leaves in the middle, and `WrongMediaType` for a compressed one."""

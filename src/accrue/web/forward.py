@@ -6,7 +6,8 @@
 
 A request is handed on once. A process that gets one which was handed on already, and would hand it on again, says 503
 and whom it takes for the right one (`Accrue-Misdirected`): while a partition changes hands two may point at each other.
-The first takes that for no answer, as it does silence, and falls back to what it has itself.
+The first takes that for no answer, as it does silence: it looks who has the partition now (ladder.py), or falls back to
+what it has itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Self
 from accrue.connect.http import CONNECTIONS_MAX, Answer, NotReached, Peers
 from accrue.errors import Elsewhere, Unavailable
 from accrue.web.address import raw_path
-from accrue.web.body import Message, Receive, Scope, Send, read_body
+from accrue.web.body import Message, Receive, Scope, Send, has_body, read_body
 from accrue.web.parameters import FORWARDED
 from accrue.web.problems import Headers, Malformed, answer_of
 
@@ -74,7 +75,7 @@ class Forwarder:
         if FORWARDED in headers:
             await self._refuse(headers[FORWARDED].decode("latin-1"), address, send)
             return
-        body = await read_body(receive, headers) if _has_body(headers) else b""
+        body = await read_body(receive, headers) if has_body(headers) else b""
         again = scope["method"] in ("GET", "HEAD")
         try:
             async with asyncio.timeout(self._whole_s) as limit:
@@ -186,10 +187,6 @@ def _named(headers: Headers) -> frozenset[bytes]:
         if name == b"connection":
             return frozenset(part.strip().lower() for part in value.split(b","))
     return frozenset()
-
-
-def _has_body(headers: dict[bytes, bytes]) -> bool:
-    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
 def _shown(value: bytes) -> str:

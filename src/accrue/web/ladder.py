@@ -2,7 +2,7 @@
 
     of the tenant's worker, here                    own
     a board, when the boards are shared             own; what it says is `Elsewhere`: the worker
-    anything else of a tenant elsewhere             its worker, through the forwarder
+    anything else of a tenant elsewhere             its worker, through the forwarder; where it has moved, the new one
     a read, when nobody of these answers            the book: `stale`
 
 Events, scores and programs enter the log here, whoever the worker is. A rung that answers 503 did not answer: nothing
@@ -23,13 +23,12 @@ from accrue.clock import Clock
 from accrue.config import DEFAULT_TENANT
 from accrue.errors import AccrueError, Elsewhere, Unavailable
 from accrue.web.address import sent_path
-from accrue.web.body import App, Message, Receive, Scope, Send, read_body, replaying
+from accrue.web.body import App, Message, Receive, Scope, Send, has_body, read_body, replaying
 from accrue.web.circuit import Circuits
 from accrue.web.problems import ELSEWHERE, answer_of
 from accrue.web.traffic import Traffic
 
 WORKER_RETRY_S = 2.0
-READS = ("GET", "HEAD")
 
 Rung = App
 """Raises `Unavailable` when it has not answered."""
@@ -105,8 +104,9 @@ class Ladder:
     async def _climb(self, rungs: list[Rung], scope: Scope, receive: Receive, send: Send) -> None:
         """Raises what the last rung raises."""
         body: bytes | None = None
-        if len(rungs) > 1 and scope["method"] == "POST":  # each rung reads it
-            body = await read_body(receive, dict(scope["headers"]))
+        headers = dict(scope["headers"])
+        if len(rungs) > 1 and (scope["method"] == "POST" or has_body(headers)):  # each rung may read it
+            body = await read_body(receive, headers)
         while True:
             rung = rungs.pop(0)
             try:
@@ -128,7 +128,7 @@ class Ladder:
             except Elsewhere:  # it has moved
                 await self._neighbours.look()
                 newer = self._neighbours.address_of(asked.tenant)
-                if newer == address or scope["method"] not in READS:
+                if newer == address or has_body(dict(scope["headers"])):  # which was read
                     raise
                 await self._ask(newer, asked, scope, receive, send)
             self._traffic.forwarded += 1
@@ -190,7 +190,7 @@ def _query_of(scope: Scope) -> dict[str, list[str]]:
 def _asked(tenant: str, path: str, scope: Scope) -> _Asked | None:
     """What a request asks of a tenant; None for what is this process's own business."""
     method = scope["method"]
-    is_read = method in READS or (method == "POST" and path.endswith("/ranks"))
+    is_read = method in ("GET", "HEAD") or (method == "POST" and path.endswith("/ranks"))
     if path in ("/v1/events", "/v1/admin/program") or path.endswith("/scores"):
         return None
     is_admin = path.startswith("/v1/admin/")

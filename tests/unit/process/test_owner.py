@@ -24,6 +24,7 @@ class Rows:
         self.epochs, self.beats, self.names = [0] * partitions, [0] * partitions, [""] * partitions
         self.workers: dict[str, Attending] = {}
         self.is_away = False
+        self.stalls_at_s = -1.0
 
     async def owners(self) -> list[Owned]:
         await self._reach()
@@ -64,6 +65,9 @@ class Rows:
         return self.epochs[partition]
 
     async def _reach(self) -> None:
+        if 0 <= self.stalls_at_s <= asyncio.get_running_loop().time():
+            self.stalls_at_s = -1.0
+            await asyncio.sleep(2)
         if self.is_away:
             await asyncio.sleep(2)
             raise Unavailable("The book is away.")
@@ -82,8 +86,8 @@ def _simulated(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 class Process:
-    """A worker, which settles for `settles_s`. `fails` is why it cannot work on anything; `moved_s` when it gave
-    partitions up."""
+    """A worker, which catches up for `starts_s` and settles for `settles_s`. `fails` is why it cannot work on anything;
+    `moved_s` when it gave partitions up."""
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class Process:
         log: asyncio.Event | None = None,
         room: int = 0,
         fails: Exception | None = None,
+        starts_s: float = 0.0,
         settles_s: float = 0.0,
     ) -> None:
         self.fails = fails
@@ -104,6 +109,7 @@ class Process:
             shift.claimed(await rows.take(shift.partition, name, shift.seen))
             if self.fails is not None:
                 raise self.fails
+            await asyncio.sleep(starts_s)
             shift.works = True
             await shift.leaving.wait()
             await asyncio.sleep(settles_s)
@@ -235,6 +241,96 @@ def test_what_a_worker_leaves_on_purpose_is_taken_at_once() -> None:
     _simulated(scenario)
 
 
+def test_one_that_was_killed_and_starts_again_does_not_hold_up_what_it_had() -> None:
+    for back_after_s in (0.1, 0.5 * LEASE_S, 0.9 * LEASE_S):
+
+        async def scenario(back_after_s: float = back_after_s) -> None:
+            rows = Rows(12)
+            processes = [Process(rows, name) for name in ("a", "b", "c")]
+            await asyncio.sleep(10 * LEASE_S)
+            processes[0].cancel()
+            await asyncio.sleep(back_after_s)
+            processes.append(Process(rows, "a again"))
+            await asyncio.sleep(LEASE_S + 2 * LEASE_S / 5 - back_after_s)
+            assert "a" not in rows.counts()
+            await asyncio.sleep(8 * LEASE_S)
+            assert rows.counts() == {"a again": 4, "b": 4, "c": 4}
+            for each in processes:
+                each.cancel()
+
+        _simulated(scenario)
+
+
+def test_nothing_moves_because_the_book_was_away_though_a_dead_worker_is_on_the_list() -> None:
+    async def scenario() -> None:
+        rows = Rows(9)
+        processes = [Process(rows, name) for name in ("a", "b", "c", "d")]
+        await asyncio.sleep(10 * LEASE_S)
+        processes.pop().cancel()
+        await asyncio.sleep(3 * LEASE_S)
+        before = list(rows.epochs)
+        for _ in range(5):
+            rows.is_away = True
+            await asyncio.sleep(3.1)
+            rows.is_away = False
+            await asyncio.sleep(LEASE_S)
+        assert rows.epochs == before
+        for each in processes:
+            each.cancel()
+
+    _simulated(scenario)
+
+
+def test_many_workers_give_a_new_one_no_more_than_its_share() -> None:
+    async def scenario() -> None:
+        rows = Rows(40)
+        processes = [Process(rows, f"w{number}") for number in range(10)]
+        await asyncio.sleep(20 * LEASE_S)
+        assert set(rows.counts().values()) == {4}
+        epochs = sum(rows.epochs)
+        processes.append(Process(rows, "new"))
+        await asyncio.sleep(20 * LEASE_S)
+        assert rows.counts()["new"] == 3
+        assert sum(rows.epochs) - epochs == 3
+        for each in processes:
+            each.cancel()
+
+    _simulated(scenario)
+
+
+def test_a_worker_that_takes_long_to_start_is_given_the_next_one_only_after_that() -> None:
+    async def scenario() -> None:
+        rows = Rows(8)
+        first = Process(rows, "first")
+        await asyncio.sleep(2 * LEASE_S)
+        second = Process(rows, "second", starts_s=2 * LEASE_S)
+        await asyncio.sleep(15 * LEASE_S)
+        assert rows.counts() == {"first": 4, "second": 4}
+        gaps = [after - before for before, after in zip(first.moved_s, first.moved_s[1:], strict=False)]
+        assert min(gaps) > LEASE_S
+        first.cancel()
+        second.cancel()
+
+    _simulated(scenario)
+
+
+def test_a_book_that_is_slow_once_costs_nobody_a_partition() -> None:
+    for phase in range(10):
+
+        async def scenario(phase: int = phase) -> None:
+            rows = Rows(1)
+            first, second = Process(rows, "first"), Process(rows, "second")
+            await asyncio.sleep(3 * LEASE_S)
+            before = list(rows.names)
+            rows.stalls_at_s = asyncio.get_running_loop().time() + phase / 10
+            await asyncio.sleep(4 * LEASE_S)
+            assert (rows.names, rows.epochs) == (before, [1])
+            first.cancel()
+            second.cancel()
+
+        _simulated(scenario)
+
+
 def test_nobody_is_given_more_than_it_has_room_for_but_what_nobody_takes() -> None:
     async def scenario() -> None:
         rows = Rows(8)
@@ -244,7 +340,11 @@ def test_nobody_is_given_more_than_it_has_room_for_but_what_nobody_takes() -> No
         large.cancel()
         await asyncio.sleep(3 * LEASE_S)
         assert rows.counts() == {"small": 8}
+        large = Process(rows, "large again")
+        await asyncio.sleep(20 * LEASE_S)
+        assert rows.counts() == {"large again": 7, "small": 1}
         small.cancel()
+        large.cancel()
 
     _simulated(scenario)
 

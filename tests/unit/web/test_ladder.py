@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from accrue import errors
 from accrue.clock import ManualClock
 from accrue.connect.http import BrokenOff
 from accrue.errors import Unavailable
-from accrue.web.body import App, Receive, Scope, Send
+from accrue.web.body import App, Receive, Scope, Send, read_body
 from accrue.web.ladder import Ladder, Neighbours
 from accrue.web.problems import ELSEWHERE
 
@@ -148,12 +149,14 @@ async def test_a_worker_that_is_not_as_far_as_a_read_wants_is_asked_by_others_al
 class MovedFrom(Elsewhere):
     """The worker at one address says that the tenant is another's."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, reads: bool = False) -> None:
         super().__init__()
-        self.old = address
+        self.old, self.reads = address, reads
 
     async def forward(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
         self.addresses.append(address)
+        if self.reads:
+            await read_body(receive, dict(scope["headers"]))
         if address.startswith(self.old):
             raise errors.Elsewhere("the partition is changing hands")
         await self.app(scope, receive, send)
@@ -171,6 +174,15 @@ async def test_a_worker_that_has_the_tenant_no_more_is_not_taken_for_dead_and_th
             assert (await client.get(USER)).text == "book"
         assert (await client.post("/v1/admin/failed/replay", content=b"{}")).status_code == 503
     assert len(between.addresses) == 3
+
+
+async def test_who_has_sent_a_body_is_not_asked_for_it_again() -> None:
+    moved = MovedFrom("http://worker", reads=True)
+    async with ladder(elsewhere=moved, moves_to="http://other") as client:
+        async with asyncio.timeout(5):
+            answer = await client.request("GET", USER, content=b"{}")
+    assert answer.text == "book"
+    assert moved.addresses == ["http://worker/default"]
 
 
 async def test_what_is_worked_on_here_falls_back_on_the_book_when_its_boards_are_gone() -> None:

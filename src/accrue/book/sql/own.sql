@@ -1,5 +1,5 @@
--- Who has which partition, and what the deployment is. Touches `partitions`, `heartbeats`,
--- `workers` and `deployment`.
+-- Who has which partition, and what the deployment is. Touches `partitions`, `heartbeats`, `workers` and
+-- `deployment`.
 
 -- name: owners
 SELECT partition, owner, partitions.epoch, heartbeat, address FROM partitions JOIN heartbeats USING (partition)

@@ -7,4 +7,4 @@ CREATE TABLE workers (
   wary       boolean NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE workers IS 'A worker raises its counter while it is there. It has room for so many partitions in all; '
-  'a wary one could not work on one lately, and wants no more than nobody else takes.';
+  'a wary one wants none while others can have it: one is on its way to it already, or it could not work on one lately.';
