@@ -1,7 +1,7 @@
 """The book in PostgreSQL, for when one machine is outgrown.
 
     settle, claim, release, found --> SETTLE_CONNECTIONS_MAX connections --+
-    beat, owners -------------------> one connection ----------------------+--> the database
+    who is there and owns what -----> one connection ----------------------+--> the database
     every read ---------------------> READ_CONNECTIONS_MAX connections ----+
 
 Each purpose has its own, so that neither a long settlement nor a crowd of readers makes an owner look dead, and each

@@ -14,7 +14,7 @@ from accrue.connect.postgres import Connection, Lines, rows_touched, transaction
 from accrue.errors import Misconfigured
 
 BEAT_WAIT_S_MAX = 2.0
-"""Much less than a lease: a beat that comes later than that says nothing."""
+"""Less than a lease by default: a beat that comes later than that says nothing."""
 
 OWN_WAIT_S_MAX = 10.0
 

@@ -32,11 +32,15 @@ class Counted:
 
     def __init__(self, app: App, traffic: Traffic, templates: Iterable[str]) -> None:
         self._app, self._requests = app, traffic.requests
+        self._fixed: set[str] = set()
         self._routes: defaultdict[int, list[tuple[list[str | None], str]]] = defaultdict(list)  # by the number of parts
         for template in templates:
             route = template.replace(":str}", "}")
             parts = [None if part.startswith("{") else part for part in route.split("/")]
-            self._routes[len(parts)].append((parts, route))
+            if None in parts:
+                self._routes[len(parts)].append((parts, route))
+            else:
+                self._fixed.add(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or any(name == FORWARDED for name, _ in scope["headers"]):
@@ -50,7 +54,10 @@ class Counted:
             self._requests[Request(method if method in METHODS else "other", self._route(scope), noting.status)] += 1
 
     def _route(self, scope: Scope) -> str:
-        sent = sent_path(scope).split("/")
+        path = sent_path(scope)
+        if path in self._fixed:  # above all events
+            return path
+        sent = path.split("/")
         for parts, route in self._routes.get(len(sent), ()):
             if all(part in (None, word) for part, word in zip(parts, sent, strict=True)):
                 return route
