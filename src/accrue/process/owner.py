@@ -15,12 +15,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 from msgspec import Struct
 
-from accrue.book.owning import Attending, Owned, Owners
+from accrue.book.owning import Attending, Owned
 from accrue.clock import Clock
 from accrue.errors import AccrueError, Fenced, Unavailable
 from accrue.process.attendance import Attendance
@@ -37,6 +37,20 @@ WARY_S = 60.0
 worker that cannot work would have the fewest, and be given more and more."""
 
 logger = structlog.get_logger("accrue.process")
+
+
+class Book(Protocol):
+    """What this needs of a book; see `Owners`."""
+
+    async def owners(self) -> list[Owned]: ...
+
+    async def beat(self, partition: int, *, epoch: int) -> None: ...
+
+    async def attend(self, name: str, *, room: int, is_wary: bool) -> None: ...
+
+    async def attending(self) -> list[Attending]: ...
+
+    async def depart(self, name: str) -> None: ...
 
 
 class Shift(Struct, eq=False):
@@ -69,7 +83,7 @@ class Owner:
 
     def __init__(
         self,
-        owners: Owners,
+        book: Book,
         clock: Clock,
         work: Work,
         *,
@@ -78,7 +92,7 @@ class Owner:
         lease_s: float,
         partitions_max: int,
     ) -> None:
-        self._owners = owners
+        self._book = book
         self._name = name
         self._clock = clock
         self._work = work
@@ -124,7 +138,7 @@ class Owner:
         async with self._attending:
             if self._attended:
                 with suppress(AccrueError):  # then the others find out by themselves
-                    await self._owners.depart(self._name)
+                    await self._book.depart(self._name)
         if self._shifts:
             await asyncio.wait(list(self._shifts.values()))
 
@@ -133,7 +147,7 @@ class Owner:
         # 1.
         await asyncio.gather(*(self._beat(shift) for shift in list(self._shifts)))
         # 2.
-        rows, workers = await self._owners.owners(), await self._owners.attending()
+        rows, workers = await self._book.owners(), await self._book.attending()
         now_s = self._clock.monotonic_s()
         here = self._attendance.look(workers, now_s=now_s)
         self._forget(rows)
@@ -151,10 +165,10 @@ class Owner:
         # 4.
         async with self._attending:
             if not self._leaving:
-                await self._owners.attend(self._name, room=self._room, is_wary=self._is_wary(now_s))
+                await self._book.attend(self._name, room=self._room, is_wary=self._is_wary(now_s))
                 self._attended = True
         for name in self._attendance.gone:
-            await self._owners.depart(name)
+            await self._book.depart(name)
 
     def _is_wary(self, now_s: float) -> bool:
         """Whether others should go first: something is on its way here, or could not be worked on lately."""
@@ -222,7 +236,7 @@ class Owner:
         if not shift.epoch:
             return
         try:
-            await self._owners.beat(shift.partition, epoch=shift.epoch)
+            await self._book.beat(shift.partition, epoch=shift.epoch)
         except Fenced as error:
             if shift in self._shifts:
                 logger.warning("lost a partition while working on it", partition=shift.partition, reason=error.detail)

@@ -104,9 +104,10 @@ class Ladder:
     async def _climb(self, rungs: list[Rung], scope: Scope, receive: Receive, send: Send) -> None:
         """Raises what the last rung raises."""
         body: bytes | None = None
-        headers = dict(scope["headers"])
-        if len(rungs) > 1 and (scope["method"] == "POST" or has_body(headers)):  # each rung may read it
-            body = await read_body(receive, headers)
+        if len(rungs) > 1:
+            headers = dict(scope["headers"])
+            if scope["method"] == "POST" or has_body(headers):  # each rung may read it
+                body = await read_body(receive, headers)
         while True:
             rung = rungs.pop(0)
             try:
